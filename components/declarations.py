@@ -1,0 +1,7 @@
+"""Every component this package ships, as the entry point `vlm_composer.components` offers them (torch-free)."""
+
+from components.language.gpt_declaration import GPT
+from components.projector.hf_module_declaration import HF_MODULE
+from components.vision.hf_tower_declaration import HF_TOWER
+
+COMPONENTS = (HF_TOWER, HF_MODULE, GPT)

@@ -1,0 +1,1 @@
+"""What edges compute: embeddings after placement, masks, positions."""

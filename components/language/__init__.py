@@ -1,0 +1,1 @@
+"""The language decoder: a list of layers made of named parts."""

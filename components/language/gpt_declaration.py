@@ -1,0 +1,187 @@
+"""What `language.gpt` takes in a spec: sizes, and a list of layers made of named parts (torch-free)."""
+
+from typing import Literal
+
+from attrs import field, frozen
+
+from composer.registry import Component, Port, Ports
+
+
+def _doc(text: str) -> dict[str, str]:
+    return {"description": text}
+
+
+@frozen
+class Values:
+    """Where a layer's values come from."""
+
+    keys: bool = field(default=False, metadata=_doc("Values are the un-normalised keys (K = V): no value projection."))
+
+
+@frozen
+class Attention:
+    """Self-attention of one layer kind."""
+
+    heads: int = field(metadata=_doc("Query heads."))
+    kv_heads: int = field(metadata=_doc("Key/value heads; divides `heads`."))
+    head_dim: int = field(metadata=_doc("Width of one head."))
+    scale: float | None = field(default=None, metadata=_doc("Factor on query·key; null: head_dim ** -0.5."))
+    q_norm: Literal["none", "rms"] = field(default="none", metadata=_doc("Norm of each query head, before rotation."))
+    k_norm: Literal["none", "rms"] = field(default="none", metadata=_doc("Norm of each key head, before rotation."))
+    v_norm: Literal["none", "scale_free"] = field(default="none", metadata=_doc("Norm of each value head."))
+    values: Values = field(factory=Values, metadata=_doc("Where values come from."))
+    bias: bool = field(default=False, metadata=_doc("Bias on the query, key and value projections."))
+
+
+@frozen
+class Rope:
+    """Rotary position embedding of one layer kind."""
+
+    theta: float = field(metadata=_doc("Base of the geometric series of wavelengths."))
+    type: Literal["default", "proportional"] = field(
+        default="default",
+        metadata=_doc(
+            "default: every pair of the head rotates. proportional: only the first `partial` of the pairs does, with "
+            "exponents taken over the whole head width; the others stand still."
+        ),
+    )
+    partial: float = field(default=1.0, metadata=_doc("Share of the head's pairs that rotate, 0 < partial ≤ 1."))
+
+
+@frozen
+class Dense:
+    """A gated feed-forward network: act(gate(x)) · up(x), then down."""
+
+    intermediate_size: int = field(metadata=_doc("Width between the two projections."))
+
+
+@frozen
+class Router:
+    """Chooses experts per token: scores = softmax(W · f(x)), top-k, weights."""
+
+    input: Literal["residual", "normed"] = field(
+        default="normed", metadata=_doc("What is routed: the raw residual stream, or what the experts read.")
+    )
+    input_norm: Literal["none", "scale_free"] = field(default="none", metadata=_doc("Norm of the router's input."))
+    input_scale: Literal["none", "learned"] = field(
+        default="none", metadata=_doc("A learned [hidden] factor on the router's input.")
+    )
+    input_factor: Literal["none", "inv_sqrt_hidden"] = field(
+        default="none", metadata=_doc("A constant factor on the router's input.")
+    )
+    renormalise: bool = field(default=True, metadata=_doc("The chosen experts' weights sum to one."))
+    expert_scale: Literal["none", "learned"] = field(
+        default="none", metadata=_doc("A learned [experts] factor on the weights, after renormalising.")
+    )
+
+
+@frozen
+class Experts:
+    """A mixture of gated feed-forward networks."""
+
+    num_experts: int = field(metadata=_doc("Number of experts."))
+    top_k: int = field(metadata=_doc("Experts per token."))
+    intermediate_size: int = field(metadata=_doc("Width inside one expert."))
+    router: Router = field(factory=Router, metadata=_doc("How experts are chosen."))
+
+
+@frozen
+class FeedForward:
+    """The feed-forward half of a layer: a dense branch, experts, or both side by side."""
+
+    dense: Dense | None = field(default=None, metadata=_doc("The dense branch."))
+    experts: Experts | None = field(default=None, metadata=_doc("The mixture-of-experts branch."))
+    join: Literal["sum"] = field(default="sum", metadata=_doc("How two branches meet."))
+    branch_norms: bool = field(
+        default=True,
+        metadata=_doc(
+            "With two branches: the experts read their own norm of the residual, and each branch's output has a norm "
+            "of its own before they join."
+        ),
+    )
+
+
+@frozen
+class Layer:
+    """One layer kind, complete."""
+
+    attention: Attention = field(metadata=_doc("Self-attention."))
+    rope: Rope = field(metadata=_doc("Rotary position embedding."))
+    ffn: FeedForward = field(metadata=_doc("Feed-forward branches."))
+    norms: Literal["pre", "sandwich"] = field(
+        default="pre", metadata=_doc("pre: a norm before each half. sandwich: also one after, before the residual add.")
+    )
+    output_scale: Literal["none", "layer_scalar"] = field(
+        default="none", metadata=_doc("layer_scalar: the layer's output times a stored number.")
+    )
+
+
+@frozen
+class Layers:
+    """The decoder's layers: an order of kinds, what every kind shares, and what each kind adds or overrides.
+
+    The metadata key `merged_over` tells the decoder of specs that the YAML may hold a sibling mapping of that name
+    (`every`, a partial Layer), which is merged, deeply, under each entry of `kinds` before it is structured. It is not
+    a field: a resolved graph, and its dump, hold complete kinds only.
+    """
+
+    order: tuple[str, ...] = field(metadata=_doc("The kind of each layer, first to last."))
+    kinds: dict[str, Layer] = field(
+        metadata=_doc("Layer kinds by name; each is merged over `every`.") | {"merged_over": "every"}
+    )
+
+
+@frozen
+class DecoderConfig:
+    """Sizes and settings of the whole decoder."""
+
+    num_layers: int = field(metadata=_doc("Number of layers; `layers.order` has as many entries."))
+    hidden_size: int = field(metadata=_doc("Width of the residual stream."))
+    vocab_size: int = field(metadata=_doc("Rows of the embedding table."))
+    max_positions: int = field(metadata=_doc("Longest sequence, in tokens."))
+    norm_eps: float = field(default=1e-6, metadata=_doc("Epsilon of every RMS norm."))
+    activation: str = field(default="silu", metadata=_doc("Feed-forward activation: silu, gelu or gelu_pytorch_tanh."))
+    logit_softcap: float | None = field(default=None, metadata=_doc("Logits become cap · tanh(logits / cap)."))
+    init_std: float = field(default=0.02, metadata=_doc("Standard deviation of fresh projections."))
+
+
+@frozen
+class Gpt:
+    """A decoder-only language model on Megatron-Core's GPTModel."""
+
+    config: DecoderConfig = field(metadata=_doc("Sizes."))
+    layers: Layers = field(metadata=_doc("Layers, made of parts."))
+
+
+def ports(config: Gpt) -> Ports:
+    """The decoder only consumes: embeddings after placement, one mask and one rotation per layer kind."""
+    sizes = config.config
+    hidden = ("batch", "seq", sizes.hidden_size)
+    table = (sizes.vocab_size, sizes.hidden_size)
+    return Ports(
+        inputs={
+            "embeddings": Port("embeddings", "embeddings", hidden),
+            "attention_mask": Port("attention_mask", "mask", ("batch", "seq")),
+            "rotary": Port("rotary", "rotary", ("batch", "seq")),
+            "output_weight": Port("output_weight", "weight", table, required=False),
+        },
+        outputs={
+            "out": Port("out", "logits", ("batch", "seq", sizes.vocab_size)),
+            "embedding_weight": Port("embedding_weight", "weight", table),
+        },
+    )
+
+
+def layer_kinds(config: Gpt) -> tuple[str, ...]:
+    """Kinds in use, in order of first appearance."""
+    return tuple(dict.fromkeys(config.layers.order))
+
+
+GPT = Component(
+    name="language.gpt",
+    role="decoder",
+    config=Gpt,
+    ports=ports,
+    implementation="components.language.gpt",
+    layer_kinds=layer_kinds,
+)

@@ -1,0 +1,1 @@
+"""Projectors from a tower to the embeddings of a decoder."""
