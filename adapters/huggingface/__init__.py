@@ -1,0 +1,1 @@
+"""Hugging Face: configurations in, weights in and out. The only place that knows names of checkpoints."""
