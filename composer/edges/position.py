@@ -1,0 +1,35 @@
+"""Where each token stands."""
+
+from collections.abc import Iterator
+from typing import ClassVar
+
+from attrs import field, frozen
+
+from composer.edges.edge import Edge, Site
+from composer.finding import Finding
+from composer.suggestion import suggestion
+
+RULES = ("arange",)
+
+
+@frozen
+class PositionEdge(Edge):
+    """Makes position ids [batch, seq]; the decoder turns them into rotary frequencies per layer kind."""
+
+    kind: ClassVar[str] = "position"
+    reads: ClassVar[tuple[str, ...]] = ("tokens",)
+    writes: ClassVar[tuple[str, ...]] = ("rotary",)
+
+    rule: str = field(
+        default="arange",
+        metadata={
+            "description": "How positions are counted; arange: 0, 1, 2, ... along the sequence.",
+            "enum": list(RULES),
+        },
+    )
+    offset: int = field(default=0, metadata={"description": "The position of the first token."})
+
+    def check(self, site: Site) -> Iterator[Finding]:
+        """A known rule."""
+        if self.rule not in RULES:
+            yield Finding(f"{site.path}.rule", f"unknown position rule {self.rule!r}.{suggestion(self.rule, RULES)}")

@@ -1,0 +1,152 @@
+"""The graph: what a spec or a builder describes, resolved and typed."""
+
+from collections import defaultdict
+from functools import cached_property
+from graphlib import TopologicalSorter
+from typing import Any
+
+from attrs import field, frozen
+
+from composer.edges import Edge, Ref
+from composer.registry import Component, Ports, components
+
+__all__ = ["Edge", "Graph", "HfSection", "Input", "Node", "Ref"]
+
+OUT = "out"
+IN = "in"
+
+
+@frozen
+class Input:
+    """A tensor the model is called with. `optional`: it may be absent, and what it feeds is then not run."""
+
+    name: str
+    type: str
+    shape: tuple[str | int, ...]
+    optional: bool = False
+
+
+@frozen
+class Node:
+    """A component with its configuration. `weights` is the prefix of its tensors in a Hugging Face checkpoint."""
+
+    name: str
+    component: str
+    config: Any
+    weights: str | None = None
+
+
+@frozen
+class HfSection:
+    """The Hugging Face model class a spec stands for, the version it needs, and the configuration used by default."""
+
+    architecture: str
+    requires: str | None = None
+    default: str | None = None
+
+
+@frozen
+class Graph:
+    """Inputs, nodes and the edges between them.
+
+    `hf_config` is the plain dict the spec was resolved against, empty if there is none. Nothing is checked on
+    construction: see `check`.
+    """
+
+    name: str
+    description: str = ""
+    hf: HfSection | None = None
+    tokens: dict[str, int] = field(factory=dict)
+    inputs: dict[str, Input] = field(factory=dict)
+    nodes: dict[str, Node] = field(factory=dict)
+    edges: tuple[Edge, ...] = field(default=(), converter=tuple)
+    hf_config: dict[str, Any] = field(factory=dict)
+
+    @cached_property
+    def _ends(self) -> dict[str, tuple[Edge, ...]]:
+        return _grouped(self.edges, lambda edge: edge.target.owner)
+
+    @cached_property
+    def _starts(self) -> dict[str, tuple[Edge, ...]]:
+        return _grouped(self.edges, lambda edge: edge.source.owner)
+
+    def edges_to(self, node: str, port: str | None = None) -> tuple[Edge, ...]:
+        """The edges that end at a node, or at one of its ports, in the order of the spec."""
+        ends = self._ends.get(node, ())
+        return ends if port is None else tuple(edge for edge in ends if (edge.target.port or IN) == port)
+
+    def edges_from(self, owner: str) -> tuple[Edge, ...]:
+        """The edges that start at an input or a node, in the order of the spec."""
+        return self._starts.get(owner, ())
+
+    def order(self) -> tuple[str, ...]:
+        """Node names, each after the nodes it reads from.
+
+        Raises:
+            graphlib.CycleError: there is no such order.
+        """
+        return tuple(name for generation in self.generations() for name in generation)
+
+    def generations(self) -> tuple[tuple[str, ...], ...]:
+        """Node names in layers: each layer reads from earlier ones only.
+
+        Raises:
+            graphlib.CycleError: there are no such layers.
+        """
+        sorter: TopologicalSorter[str] = TopologicalSorter({name: () for name in self.nodes})
+        for edge in self.edges:
+            if edge.orders and edge.source.owner in self.nodes and edge.target.owner in self.nodes:
+                sorter.add(edge.target.owner, edge.source.owner)
+        sorter.prepare()
+        rank = {name: number for number, name in enumerate(self.nodes)}
+        layers = []
+        while sorter.is_active():
+            layer = tuple(sorted(sorter.get_ready(), key=rank.__getitem__))
+            sorter.done(*layer)
+            layers.append(layer)
+        return tuple(layers)
+
+    def component(self, node: str) -> Component:
+        """The component of a node.
+
+        Raises:
+            KeyError: no such node or component.
+        """
+        return components()[self.nodes[node].component]
+
+    def ports(self, node: str) -> Ports:
+        """The ports of a node, from its configuration."""
+        return self.component(node).ports(self.nodes[node].config)
+
+    def decoder(self) -> Node:
+        """The one node whose component has the role decoder.
+
+        Raises:
+            LookupError: there is none, or more than one.
+        """
+        known = components()
+        found = [
+            node for node in self.nodes.values() if node.component in known and known[node.component].role == "decoder"
+        ]
+        if len(found) != 1:
+            raise LookupError(f"{self.name} has {len(found)} decoders; exactly one is expected")
+        return found[0]
+
+    def check(self) -> None:
+        """Check everything that can be known without building.
+
+        Raises:
+            SpecError: with all problems at once.
+        """
+        from composer.checks import problems
+        from composer.source import SpecError
+
+        if found := problems(self):
+            raise SpecError(found)
+
+
+def _grouped(edges: tuple[Edge, ...], key: Any) -> dict[str, tuple[Edge, ...]]:
+    groups: dict[str, list[Edge]] = defaultdict(list)
+    for edge in edges:
+        groups[key(edge)].append(edge)
+    return {owner: tuple(group) for owner, group in groups.items()}

@@ -1,0 +1,129 @@
+"""Components by name: what a node may be, found through entry points.
+
+A distribution offers components in the entry-point group `vlm_composer.components`; the value of an entry point is a
+`Component` or a tuple of them. Declarations import no torch, so that a spec is checked in well under a second.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cache
+from importlib.metadata import entry_points
+from typing import Any
+
+from attrs import field, frozen
+
+GROUP = "vlm_composer.components"
+
+
+class ComponentError(Exception):
+    """A component is declared twice, or an entry point cannot be loaded or is none."""
+
+
+@frozen
+class Port:
+    """Where an edge starts or ends.
+
+    `type` is one of the field's words and decides which edge kinds may connect:
+    `tokens`, `pixels`, `positions` (model inputs), `features` (rows out of towers and projectors), `embeddings`
+    (written by embed, then scatter), `mask` (by mask edges), `rotary` (by position edges), `weight` (share edges),
+    `logits`; `any` takes a data edge of whatever type.
+
+    `shape` holds sizes or names; a name means the same size in all ports of the node. `origin`, if given, is as long
+    as `shape` and says which config field set each size (`in_dim`, `inputs.pixel_values[2]`; "" if none), relative
+    to the node: errors then point there.
+    """
+
+    name: str
+    type: str
+    shape: tuple[str | int, ...]
+    required: bool = True
+    origin: tuple[str, ...] = ()
+
+
+@frozen
+class Ports:
+    """The inputs and outputs of a node, by port name."""
+
+    inputs: dict[str, Port]
+    outputs: dict[str, Port]
+
+
+@frozen
+class Component:
+    """What a node can be: its configuration, its ports and the module that builds it.
+
+    `role` is `tower`, `projector` or `decoder`. `implementation` names a torch module with
+    `build(config, context) -> nn.Module` and `run(module, config, **inputs) -> Tensor`. `layer_kinds`, of a decoder,
+    gives the layer kinds that need a mask rule each, in the order of their first layer.
+    """
+
+    name: str
+    role: str
+    config: type
+    ports: Callable[[Any], Ports]
+    implementation: str
+    layer_kinds: Callable[[Any], tuple[str, ...]] | None = field(default=None, kw_only=True)
+
+
+_registered: dict[str, Component] = {}
+
+
+def components() -> dict[str, Component]:
+    """All known components by name: those of installed distributions and those registered here.
+
+    Raises:
+        ComponentError: two components of one name, or a broken entry point.
+    """
+    known = dict(_installed())
+    for component in _registered.values():
+        _add(known, component, "register()")
+    return known
+
+
+def register(component: Component) -> Component:
+    """Make a component known for the rest of the process, without packaging it.
+
+    Raises:
+        ComponentError: the name is taken.
+    """
+    if component.name in components():
+        raise ComponentError(f"component {component.name} is already registered")
+    _registered[component.name] = component
+    return component
+
+
+@contextmanager
+def registered(*new: Component) -> Iterator[None]:
+    """Components known inside a `with` block only."""
+    for component in new:
+        register(component)
+    try:
+        yield
+    finally:
+        for component in new:
+            _registered.pop(component.name, None)
+
+
+@cache
+def _installed() -> dict[str, Component]:
+    known: dict[str, Component] = {}
+    for entry in entry_points(group=GROUP):
+        origin = f"entry point {entry.name} = {entry.value}"
+        try:
+            value = entry.load()
+        except (ImportError, AttributeError) as error:
+            raise ComponentError(f"{origin} cannot be loaded: {error}") from error
+        for component in value if isinstance(value, tuple | list) else (value,):
+            if not isinstance(component, Component):
+                raise ComponentError(f"{origin}: a Component or a tuple of them is expected, not {component!r}")
+            _add(known, component, origin)
+    return known
+
+
+def _add(known: dict[str, Component], component: Component, origin: str) -> None:
+    if component.name in known:
+        first = known[component.name].implementation
+        raise ComponentError(
+            f"component {component.name} is declared twice: {first} and {component.implementation} ({origin})"
+        )
+    known[component.name] = component
