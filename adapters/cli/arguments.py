@@ -1,0 +1,72 @@
+"""Arguments that several commands share, and the graph they name."""
+
+import difflib
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+
+from adapters.cli.failure import UsageError
+from composer import Graph
+
+Spec = Annotated[str, Parameter(help="A spec file, or the bare name of a shipped spec.")]
+Hf = Annotated[
+    str | None,
+    Parameter(name="--hf", help="Checkpoint directory, hub id or config.json that gives the sizes [the spec's own]."),
+]
+Overrides = Annotated[
+    list[str],
+    Parameter(name="--set", negative="", help="Override a value: `nodes.x.y=1` or `hf.text_config.z=1`. Repeatable."),
+]
+
+
+def shipped_specs() -> dict[str, Path]:
+    """The specs that came with the package, by bare name."""
+    import specs
+
+    return {path.stem: path for path in sorted(Path(str(specs.__file__)).parent.glob("*.yaml"))}
+
+
+def spec_file(spec: str) -> Path:
+    """The file that `spec`, a path or the bare name of a shipped spec, means.
+
+    Raises:
+        UsageError: there is neither; says which shipped specs there are, and a near name.
+    """
+    path = Path(spec)
+    if path.is_file():
+        return path
+    shipped = shipped_specs()
+    if spec in shipped:
+        return shipped[spec]
+    if path.is_dir():
+        raise UsageError(f"{spec}: is a directory, not a spec file.")
+    near = difflib.get_close_matches(path.stem, shipped, n=1)
+    hint = f" Did you mean {near[0]}?" if near else ""
+    raise UsageError(f"{spec}: no such file, and no shipped spec has this name.{hint} Shipped: {', '.join(shipped)}.")
+
+
+def plain_config(hf: str | None) -> dict[str, Any] | None:
+    """The plain configuration that `--hf` names; None without it, so that the spec's default is taken.
+
+    Raises:
+        HfConfigError: nothing is there, or it is no configuration.
+    """
+    if hf is None:
+        return None
+    from adapters.huggingface.config import plain
+
+    return plain(str(Path(hf).expanduser()))
+
+
+def load_graph(spec: str, hf: str | None, overrides: list[str]) -> Graph:
+    """The graph that the shared arguments name.
+
+    Raises:
+        UsageError: no such spec.
+        HfConfigError: no such configuration.
+        SpecError: the spec has problems, each with its line.
+    """
+    from composer import load
+
+    return load(spec_file(spec), hf=plain_config(hf), overrides=overrides)
