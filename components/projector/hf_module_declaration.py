@@ -11,7 +11,7 @@ from composer.registry import Component, Port, Ports
 class HfModule:
     """A projector class of transformers, found in the modeling file beside its first argument's configuration."""
 
-    class_name: str = field(alias="class", metadata={"description": "Name of the projector's class."})
+    class_name: str = field(metadata={"key": "class", "description": "Name of the projector's class."})
     args: tuple[dict[str, Any], ...] = field(metadata={"description": "Configurations the class is made with."})
     in_dim: int = field(metadata={"description": "Width of the features it reads."})
     out_dim: int = field(metadata={"description": "Width of the features it makes."})
