@@ -1,0 +1,1 @@
+"""Shipped specs and configurations: package data."""
