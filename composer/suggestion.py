@@ -1,0 +1,19 @@
+"""Did-you-mean, worded once for every kind of unknown name."""
+
+from collections.abc import Iterable
+
+_MAX_LISTED = 12
+
+
+def suggestion(word: str, known: Iterable[str]) -> str:
+    """A sentence that helps with an unknown `word`: the nearest known name, else the names there are, else nothing."""
+    # difflib is imported here because only a spec with an error pays for it.
+    from difflib import get_close_matches
+
+    names = sorted(set(known))
+    if close := get_close_matches(word, names, n=1, cutoff=0.6):
+        return f" Did you mean {close[0]!r}?"
+    if not names:
+        return ""
+    listed = ", ".join(names[:_MAX_LISTED]) + (", ..." if len(names) > _MAX_LISTED else "")
+    return f" Known: {listed}."
