@@ -10,9 +10,7 @@ from components.fusion.mask_metadata import Field, MetadataLayout
 from composer.masks import And, Bidirectional, Causal, Chunk, Not, Or, Prefix, Rule, SameDocument, SameRun, Window
 
 
-def lower_dense(
-    rule: Rule, layout: MetadataLayout, metadata: Tensor, query_rows: slice | None = None
-) -> Tensor:
+def lower_dense(rule: Rule, layout: MetadataLayout, metadata: Tensor, query_rows: slice | None = None) -> Tensor:
     """Which key each query may attend to.
 
     Whatever the rule says, a key in another document or at padding is forbidden. A query left without any key

@@ -3,14 +3,14 @@
 Legend: B batch, S sequence, F fields, D documents.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from enum import IntEnum
 
 import torch
 from attrs import field, frozen
 from torch import Tensor
 
-from composer.masks import And, Not, Or, Prefix, Rule, SameRun
+from composer.masks import Prefix, Rule, SameRun, leaves
 
 OUTSIDE = -1
 
@@ -49,7 +49,7 @@ class MetadataLayout:
         empty = cls(tokens=dict(tokens))
         runs: dict[tuple[int, ...], None] = {}
         prefixes: dict[int, None] = {}
-        for leaf in (leaf for rule in rules for leaf in _leaves(rule)):
+        for leaf in (leaf for rule in rules for leaf in leaves(rule)):
             if isinstance(leaf, SameRun):
                 runs[empty.run_ids(leaf)] = None
             elif isinstance(leaf, Prefix):
@@ -67,7 +67,9 @@ class MetadataLayout:
 
     def token_id(self, name: str) -> int:
         if name not in self.tokens:
-            raise ValueError(f"mask rule names token {name!r}; known tokens: {', '.join(sorted(self.tokens)) or 'none'}")
+            raise ValueError(
+                f"mask rule names token {name!r}; known tokens: {', '.join(sorted(self.tokens)) or 'none'}"
+            )
         return self.tokens[name]
 
     def run_ids(self, rule: SameRun) -> tuple[int, ...]:
@@ -119,16 +121,6 @@ class MetadataLayout:
         rows += [_run_ids(_is_any(input_ids, ids), document) for ids in self.runs]
         rows += [_prefix_ids(input_ids == token, document) for token in self.prefixes]
         return torch.stack([row.to(torch.int32) for row in rows], dim=1)
-
-
-def _leaves(rule: Rule) -> Iterator[Rule]:
-    if isinstance(rule, And | Or):
-        yield from _leaves(rule.left)
-        yield from _leaves(rule.right)
-    elif isinstance(rule, Not):
-        yield from _leaves(rule.rule)
-    else:
-        yield rule
 
 
 def _is_any(input_ids: Tensor, ids: tuple[int, ...]) -> Tensor:
