@@ -93,7 +93,7 @@ class Graph:
         Raises:
             graphlib.CycleError: there are no such layers.
         """
-        sorter: TopologicalSorter[str] = TopologicalSorter({name: () for name in self.nodes})
+        sorter: TopologicalSorter[str] = TopologicalSorter(dict.fromkeys(self.nodes, ()))
         for edge in self.edges:
             if edge.orders and edge.source.owner in self.nodes and edge.target.owner in self.nodes:
                 sorter.add(edge.target.owner, edge.source.owner)
@@ -139,6 +139,7 @@ class Graph:
             SpecError: with all problems at once.
         """
         from composer.checks import problems
+
         from composer.source import SpecError
 
         if found := problems(self):

@@ -4,13 +4,15 @@ A distribution offers components in the entry-point group `vlm_composer.componen
 `Component` or a tuple of them. Declarations import no torch, so that a spec is checked in well under a second.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from importlib.metadata import entry_points
 from typing import Any
 
 from attrs import field, frozen
+
+from composer.finding import Finding
 
 GROUP = "vlm_composer.components"
 
@@ -54,7 +56,8 @@ class Component:
 
     `role` is `tower`, `projector` or `decoder`. `implementation` names a torch module with
     `build(config, context) -> nn.Module` and `run(module, config, **inputs) -> Tensor`. `layer_kinds`, of a decoder,
-    gives the layer kinds that need a mask rule each, in the order of their first layer.
+    gives the layer kinds that need a mask rule each, in the order of their first layer. `check` finds what is wrong
+    with a configuration by itself; paths of its findings are relative to the node (`layers.order[3]`).
     """
 
     name: str
@@ -63,6 +66,7 @@ class Component:
     ports: Callable[[Any], Ports]
     implementation: str
     layer_kinds: Callable[[Any], tuple[str, ...]] | None = field(default=None, kw_only=True)
+    check: Callable[[Any], Iterable[Finding]] | None = field(default=None, kw_only=True)
 
 
 _registered: dict[str, Component] = {}

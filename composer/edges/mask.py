@@ -26,10 +26,14 @@ class MaskEdge(Edge):
     rules: dict[str, masks.Rule] = field(
         converter=_as_rules,
         metadata={
-            "description": "A rule for each layer kind: causal, bidirectional, window(n), chunk(n), same_run(token, ...), "
-            "same_document, prefix(token), joined by ~ & | in this order of precedence."
+            "description": "A rule for each layer kind: causal, bidirectional, window(n), chunk(n), "
+            "same_run(token, ...), same_document, prefix(token), joined by ~ & | in this order of precedence."
         },
     )
+
+    def aligned(self, source_rank: int, target_rank: int) -> tuple[tuple[int, int], ...]:
+        """Batch and sequence."""
+        return tuple((i, i) for i in range(min(source_rank, target_rank, 2)))
 
     def check(self, site: Site) -> Iterator[Finding]:
         """A rule for every layer kind, none for others, and only known tokens."""

@@ -29,6 +29,10 @@ class PositionEdge(Edge):
     )
     offset: int = field(default=0, metadata={"description": "The position of the first token."})
 
+    def aligned(self, source_rank: int, target_rank: int) -> tuple[tuple[int, int], ...]:
+        """Batch and sequence."""
+        return tuple((i, i) for i in range(min(source_rank, target_rank, 2)))
+
     def check(self, site: Site) -> Iterator[Finding]:
         """A known rule."""
         if self.rule not in RULES:

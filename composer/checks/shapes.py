@@ -1,0 +1,60 @@
+"""Dimensions agree along edges."""
+
+from collections.abc import Iterator
+
+from composer.checks.wiring import Joint, Wiring
+from composer.dimensions import Clash, Dimensions, Key, Size
+from composer.edges import DataEdge, Ref, ShareEdge
+from composer.finding import Finding
+from composer.registry import Port
+
+
+def shape_findings(wiring: Wiring) -> Iterator[Finding]:
+    """Different numbers of dimensions, or different sizes of one dimension, with both places."""
+    dimensions = Dimensions()
+    for joint in wiring.joints:
+        if not joint.source or not joint.target:
+            continue
+        source, target = joint.source.shape, joint.target.shape
+        if isinstance(joint.edge, DataEdge | ShareEdge) and len(source) != len(target):
+            message = (
+                f"{joint.edge.target} has {len(target)} dimensions {_shown(target)}, "
+                f"but {joint.edge.source} has {len(source)} {_shown(source)}."
+            )
+            yield Finding(f"{joint.path}.to", message)
+            continue
+        for left, right in joint.edge.aligned(len(source), len(target)):
+            start = _dimension(wiring, joint.edge.source, joint.source, left)
+            end = _dimension(wiring, joint.edge.target, joint.target, right)
+            if clash := dimensions.unify(start, end):
+                yield _finding(joint, clash, left)
+
+
+def _dimension(wiring: Wiring, ref: Ref, port: Port, index: int) -> Key | Size:
+    size = port.shape[index]
+    of_input = ref.port is None and ref.owner in wiring.graph.inputs
+    if isinstance(size, str):
+        return ("" if of_input else ref.owner, size)
+    path = f"inputs.{ref.owner}" if of_input else f"nodes.{ref.owner}"
+    origin = port.origin[index] if index < len(port.origin) else ""
+    return Size(size, f"{path}.{origin}" if origin else path)
+
+
+def _finding(joint: Joint, clash: Clash, index: int) -> Finding:
+    assert joint.source
+    shape = list(joint.source.shape)
+    shape[index] = clash.left.number
+    fit = f"does not fit {joint.edge.source} {_shown(shape)} ({{0}})."
+    field = clash.right.path.rpartition(".")[2]
+    if clash.right.path.count(".") < 2:  # the node as a whole
+        assert joint.target
+        message = f"{joint.edge.target} {_shown(joint.target.shape)}: {clash.right.number} {fit}"
+    elif field.isidentifier():
+        message = f"{clash.right.number} {fit} Set {field}: {clash.left.number}."
+    else:
+        message = f"{clash.right.number} {fit}"
+    return Finding(clash.right.path, message, (clash.left.path,))
+
+
+def _shown(shape: tuple[str | int, ...] | list[str | int]) -> str:
+    return f"[{', '.join(map(str, shape))}]"

@@ -1,0 +1,42 @@
+"""Edges join ports of the types their kind is for."""
+
+from collections.abc import Iterator
+
+from composer.checks.wiring import Joint, Wiring
+from composer.edges import KINDS, DataEdge, Edge
+from composer.edges.edge import ANY
+from composer.finding import Finding
+from composer.registry import Port
+
+
+def type_findings(wiring: Wiring) -> Iterator[Finding]:
+    """An end that is not of the edge kind's type, or a tensor handed to an input of another type."""
+    for joint in wiring.joints:
+        if joint.source and joint.target:
+            yield from _joint(joint, joint.source, joint.target)
+
+
+def _joint(joint: Joint, source: Port, target: Port) -> Iterator[Finding]:
+    edge = joint.edge
+    if joins(type(edge), source.type, target.type):
+        return
+    others = [kind for kind, other in KINDS.items() if joins(other, source.type, target.type)]
+    hint = f" Use kind: {' or '.join(others)}." if others else ""
+    if isinstance(edge, DataEdge):
+        yield Finding(
+            f"{joint.path}.to", f"{edge.target} takes {target.type}, but {edge.source} is {source.type}.{hint}"
+        )
+        return
+    if source.type not in (*edge.reads, ANY):
+        message = f"a {edge.kind} edge starts at {' or '.join(edge.reads)}, but {edge.source} is {source.type}."
+        yield Finding(f"{joint.path}.from", message + hint)
+    if target.type not in (*edge.writes, ANY):
+        message = f"a {edge.kind} edge ends at {' or '.join(edge.writes)}, but {edge.target} takes {target.type}."
+        yield Finding(f"{joint.path}.to", message + hint)
+
+
+def joins(kind: type[Edge], source: str, target: str) -> bool:
+    """Whether edges of a kind may go from one port type to another."""
+    if kind is DataEdge:
+        return source == target != "weight" or ANY in {source, target}
+    return source in (*kind.reads, ANY) and target in (*kind.writes, ANY)
