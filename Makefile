@@ -4,9 +4,10 @@ SHELL := bash
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
 
-find_python := for p in python3.12 python3 python; do \
-	"$$p" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 12))' 2>/dev/null && { echo "$$p"; break; }; done
-PYTHON ?= $(shell $(find_python))
+# Looked for once, and only when the environment has to be made.
+PYTHON ?= $(eval PYTHON := $(shell $(find_python)))$(PYTHON)
+find_python = for p in python3.12 python3 python; do $(call is_3_12,"$$p") && { echo "$$p"; break; }; done
+is_3_12 = $(1) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 12))' 2>/dev/null
 JOBS ?= 2
 VENV := .venv
 BIN := $(VENV)/bin
@@ -14,23 +15,21 @@ STAMP := $(VENV)/.installed
 # One thread per test process: the cores are shared out between processes, not within them.
 ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 
-.PHONY: help venv python quickstart test check cards bench docs lock clean
+.PHONY: help venv quickstart test check cards bench docs lock clean
 
 help: ## what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 venv: $(STAMP) ## make .venv and install the pinned dependencies
 
-python: # say plainly what is missing before anything is installed
-	@if [ -z "$(PYTHON)" ] || ! "$(PYTHON)" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 12))' 2>/dev/null; then \
-		echo "vlm-composer needs Python 3.12 (see .python-version)." >&2; \
-		echo "Found: $(or $(PYTHON),python3) is $$($(or $(PYTHON),python3) --version 2>&1 | head -n 1)." >&2; \
-		echo "Install it (pyenv install 3.12, uv python install 3.12, or your system's python3.12 and python3.12-venv)," >&2; \
-		echo "then run make again, or name it: make PYTHON=/path/to/python3.12" >&2; exit 1; fi
+$(STAMP): pyproject.toml constraints.txt
+	@$(call is_3_12,"$(PYTHON)") || { p="$(or $(PYTHON),python3)"; { \
+		echo "vlm-composer needs Python 3.12 (see .python-version)."; \
+		echo "Found: $$p, which is $$("$$p" --version 2>/dev/null || echo 'not installed')."; \
+		echo "Install it (pyenv install 3.12, uv python install 3.12, or your system's python3.12 and python3.12-venv),"; \
+		echo "then run make again, or name it: make PYTHON=/path/to/python3.12"; } >&2; exit 1; }
 	@"$(PYTHON)" -c 'import ensurepip, venv' 2>/dev/null || { \
 		echo "$(PYTHON) has no venv module: install your system's python3.12-venv package." >&2; exit 1; }
-
-$(STAMP): pyproject.toml constraints.txt | python
 	"$(PYTHON)" -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade -c constraints.txt pip
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[test,dev]'

@@ -99,7 +99,8 @@ def owners_of(names: Iterable[str]) -> dict[str, set[str]]:
     owners: dict[str, set[str]] = {name: set() for name in names}
     for distribution in distributions():
         claimed = set((distribution.read_text("top_level.txt") or "").split())
-        claimed |= {file.parts[0] for file in distribution.files or () if len(file.parts) > 1}
+        # The file list is read as text: `Distribution.files` looks at every file and takes seconds.
+        claimed |= {line.partition("/")[0] for line in (distribution.read_text("RECORD") or "").splitlines()}
         for name in owners.keys() & claimed:
             owners[name].add(distribution.metadata["Name"])
     return owners
