@@ -1,0 +1,126 @@
+"""Samples as one batch of tensors.
+
+Legend: B samples, S positions, N pictures of the whole batch, P patches of the largest picture, D = 3·p·p.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from attrs import frozen
+from torch import Tensor
+
+from adapters.training.encoding import ChatEncoder
+from adapters.training.patches import PatchGrid, Patches
+from adapters.training.problems import DataError
+from adapters.training.samples import Sample
+
+IGNORED = -100
+
+
+@frozen(eq=False)
+class Batch:
+    """What one forward pass takes.
+
+    input_ids: [B, S] int64, padded at the end. labels: [B, S] int64, already shifted: the token after each position,
+    or -100. loss_mask: [B, S] float32, 1 where labels count. attention_mask: [B, S] bool, True at real tokens.
+    pixel_values: [N, P, D] float32 and image_position_ids: [N, P, 2] int64, -1 at padding, pictures in the order of
+    their placeholders; None without pictures. images_per_sample: [B] int64.
+    """
+
+    input_ids: Tensor
+    labels: Tensor
+    loss_mask: Tensor
+    attention_mask: Tensor
+    pixel_values: Tensor | None
+    image_position_ids: Tensor | None
+    images_per_sample: Tensor
+
+    @property
+    def tokens(self) -> int:
+        """Real tokens, padding not counted."""
+        return int(self.attention_mask.sum())
+
+    @property
+    def targets(self) -> int:
+        """Positions that count in the loss."""
+        return int(self.loss_mask.sum())
+
+    def inputs(self, device: torch.device | str = "cpu") -> dict[str, Tensor]:
+        """The model's arguments without labels, on a device."""
+        names = ("input_ids", "attention_mask", "pixel_values", "image_position_ids", "images_per_sample")
+        return {name: getattr(self, name).to(device) for name in names if getattr(self, name) is not None}
+
+
+@frozen
+class Collator:
+    """Makes batches. pad_id: token at padding; max_length: longest sequence in tokens."""
+
+    encoder: ChatEncoder
+    grid: PatchGrid
+    pad_id: int
+    max_length: int
+
+    def training_batch(self, samples: Sequence[Sample]) -> Batch:
+        """Whole conversations, with labels.
+
+        Raises:
+            DataError: a picture is missing, a text holds placeholders, or a picture lies beyond `max_length`.
+        """
+        pictures = [self._pictures(sample) for sample in samples]
+        rows = []
+        for sample, own in zip(samples, pictures, strict=True):
+            encoded = self.encoder.encode(sample.turns, [picture.features for picture in own], sample.where)
+            rows.append((self._cut(encoded.ids, sample), encoded.learned[: self.max_length]))
+        return self._batch(rows, pictures)
+
+    def prompt_batch(self, samples: Sequence[Sample]) -> Batch:
+        """Pictures and prompts only: every answer is left out, and so are labels (all ignored)."""
+        pictures = [self._pictures(sample) for sample in samples]
+        rows = []
+        for sample, own in zip(samples, pictures, strict=True):
+            ids = self.encoder.encode_prompt(sample.turns, [picture.features for picture in own], sample.where)
+            rows.append((self._cut(ids, sample), (False,) * len(ids)))
+        return self._batch(rows, pictures)
+
+    def _pictures(self, sample: Sample) -> list[Patches]:
+        return [self.grid.read(path, sample.where) for path in sample.images]
+
+    def _cut(self, ids: tuple[int, ...], sample: Sample) -> tuple[int, ...]:
+        if self.encoder.image_id in ids[self.max_length :]:
+            raise DataError(f"{sample.where}: {len(ids)} tokens: a picture lies beyond max_length {self.max_length}.")
+        return ids[: self.max_length]
+
+    def _batch(self, rows: list[tuple[tuple[int, ...], tuple[bool, ...]]], pictures: list[list[Patches]]) -> Batch:
+        shape = (len(rows), max(len(ids) for ids, _ in rows))
+        input_ids = torch.full(shape, self.pad_id)
+        labels = torch.full(shape, IGNORED)
+        attention_mask = torch.zeros(shape, dtype=torch.bool)
+        for row, (ids, learned) in enumerate(rows):
+            tokens = torch.tensor(ids)
+            input_ids[row, : len(ids)] = tokens
+            attention_mask[row, : len(ids)] = True
+            flags = torch.tensor(learned[1 : len(ids)], dtype=torch.bool)
+            labels[row, : len(ids) - 1] = torch.where(flags, tokens[1:], IGNORED)
+        pixel_values, positions = stack_patches([picture for own in pictures for picture in own])
+        return Batch(
+            input_ids=input_ids,
+            labels=labels,
+            loss_mask=(labels != IGNORED).float(),
+            attention_mask=attention_mask,
+            pixel_values=pixel_values,
+            image_position_ids=positions,
+            images_per_sample=torch.tensor([len(own) for own in pictures]),
+        )
+
+
+def stack_patches(pictures: Sequence[Patches]) -> tuple[Tensor | None, Tensor | None]:
+    """Pad pictures to the largest: values [N, P, D] with zeros, positions [N, P, 2] with -1; None without pictures."""
+    if not pictures:
+        return None, None
+    most = max(len(picture.values) for picture in pictures)
+    values = torch.zeros(len(pictures), most, pictures[0].values.shape[1])
+    positions = torch.full((len(pictures), most, 2), -1)
+    for index, picture in enumerate(pictures):
+        values[index, : len(picture.values)] = torch.from_numpy(picture.values)
+        positions[index, : len(picture.positions)] = torch.from_numpy(picture.positions)
+    return values, positions

@@ -1,0 +1,15 @@
+"""What can be wrong with a training run's inputs."""
+
+from collections.abc import Iterable
+
+
+class TrainingError(Exception):
+    """Settings, data or tokenizer do not fit the model; the message has one line per problem."""
+
+    def __init__(self, problems: str | Iterable[str]) -> None:
+        self.problems = (problems,) if isinstance(problems, str) else tuple(problems)
+        super().__init__("\n".join(self.problems))
+
+
+class DataError(TrainingError):
+    """A sample of the data folder cannot be used; the message starts with its file and line."""

@@ -1,0 +1,121 @@
+"""A whole training run: build, check on the first batch, train stage after stage, export."""
+
+from pathlib import Path
+
+import torch
+from attrs import frozen
+from rich.console import Console
+from rich.table import Table
+from torch import nn
+
+from adapters.training.collator import Collator
+from adapters.training.log import RunLog, StepRecord
+from adapters.training.loop import Trainer, accumulate_gradients
+from adapters.training.samples import JsonlSamples
+from adapters.training.sampling import endless_groups
+from adapters.training.setup import check_settings, make_collator
+from adapters.training.settings import Stage, Training
+from adapters.training.stages import node_sizes
+from composer import Graph
+
+TRAINING_FILE = "train.jsonl"
+
+
+@frozen(eq=False)
+class TrainingResult:
+    """The trained model, what makes batches for it, every step's record (none after a dry run), and the run's folder."""
+
+    model: nn.Module
+    collator: Collator
+    records: tuple[StepRecord, ...]
+    folder: Path
+
+
+def run(
+    graph: Graph,
+    settings: Training,
+    data_dir: Path,
+    run_dir: Path,
+    *,
+    weights: Path | None = None,
+    tokenizer_dir: Path | None = None,
+    dry_run: bool = False,
+    console: Console | None = None,
+) -> TrainingResult:
+    """Train the model of a graph on `data_dir/train.jsonl`.
+
+    Args:
+        graph: a checked graph.
+        settings: stages, batches, optimizer.
+        data_dir: LLaVA-style JSONL with pictures (see `adapters.training.samples`).
+        run_dir: gets `log.jsonl`, `tensorboard/`, and the trained checkpoint in Hugging Face's form in `hf/`.
+        weights: a Hugging Face checkpoint to start from; without one everything is fresh.
+        tokenizer_dir: folder of `tokenizer.json`; by default that of `weights`, else `data_dir`.
+        dry_run: stop after building and checking the first batch; nothing is written.
+
+    Raises:
+        TrainingError: settings, data or tokenizer do not fit the graph.
+        CheckpointError: the checkpoint does not fit the graph.
+    """
+    console = console or Console()
+    check_settings(settings, graph)
+    samples = JsonlSamples(data_dir / TRAINING_FILE)
+    collator = make_collator(graph, settings, tokenizer_dir or weights or data_dir)
+    groups = endless_groups(samples, settings.global_batch, settings.seed)
+    if dry_run:  # before the model: data is checked in a second, and building may take minutes
+        first = collator.training_batch(next(groups)[: settings.micro_batch])
+    model = build_model(graph, settings.seed, weights)
+    for stage in settings.stages:
+        console.print(stage_table(model, graph, stage, settings))
+    if dry_run:
+        with torch.no_grad():
+            loss = accumulate_gradients(model, [first])
+        console.print(
+            f"{len(samples):,} samples; first micro-batch {tuple(first.input_ids.shape)}: {first.targets} learned "
+            f"tokens, {int(first.images_per_sample.sum())} pictures, loss {loss:.3f}. Dry run: nothing trained."
+        )
+        return TrainingResult(model, collator, (), run_dir)
+    with RunLog(run_dir) as log:
+        records = Trainer(model, graph, collator, settings, groups, log, console).run()
+    export(model, collator, run_dir / "hf")
+    return TrainingResult(model, collator, tuple(records), run_dir)
+
+
+def build_model(graph: Graph, seed: int, weights: Path | None) -> nn.Module:
+    """The composed model on this machine's device, with a checkpoint's weights or fresh ones."""
+    from adapters.megatron import build, runtime
+    from components.vision.initialisation import redraw_constant_tables
+
+    runtime.init(seed=seed)
+    model = build(graph)
+    if weights is not None:
+        from adapters.huggingface.weights import import_weights
+
+        import_weights(model, weights)
+    else:
+        for name in graph.nodes:
+            if graph.component(name).role == "tower":
+                redraw_constant_tables(model.get_submodule(name))
+    return model.to("cuda") if torch.cuda.is_available() else model
+
+
+def export(model: nn.Module, collator: Collator, folder: Path) -> None:
+    """The checkpoint in Hugging Face's form, with its tokenizer."""
+    from adapters.huggingface.weights import export_weights
+
+    export_weights(model, folder)
+    collator.encoder.tokenizer.save(str(folder / "tokenizer.json"))
+
+
+def stage_table(model: nn.Module, graph: Graph, stage: Stage, settings: Training) -> Table:
+    """What trains in a stage, node by node."""
+    lr = settings.optimizer.lr if stage.lr is None else stage.lr
+    table = Table(title=f"stage {stage.name}: {stage.steps} steps, learning rate {lr:g}", title_justify="left")
+    table.add_column("node")
+    table.add_column("role")
+    table.add_column("parameters", justify="right")
+    table.add_column("")
+    for size in node_sizes(model, graph, stage):
+        state = "[green]trains[/]" if size.trains else "[dim]frozen[/]"
+        table.add_row(size.node, size.role, f"{size.parameters:,}", state)
+    return table

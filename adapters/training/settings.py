@@ -1,0 +1,97 @@
+"""What a training run takes besides the model and the data: a small file of its own, checked like a spec."""
+
+from typing import Any, Literal
+
+from attrs import field, frozen
+
+
+def _doc(text: str) -> dict[str, str]:
+    return {"description": text}
+
+
+@frozen
+class Stage:
+    """A stretch of training in which the same nodes train."""
+
+    name: str = field(metadata=_doc("Name shown in logs."))
+    steps: int = field(metadata=_doc("Optimizer steps."))
+    trains: tuple[str, ...] = field(metadata=_doc("Nodes of the graph that train; the others are frozen."))
+    lr: float | None = field(default=None, metadata=_doc("Peak learning rate; null: that of `optimizer`."))
+    warmup_steps: int | None = field(default=None, metadata=_doc("Linear warm-up; null: that of `optimizer`."))
+
+
+@frozen
+class OptimizerSettings:
+    """AdamW with linear warm-up and cosine decay, anew in each stage."""
+
+    lr: float = field(default=1e-4, metadata=_doc("Peak learning rate."))
+    min_lr: float = field(default=0.0, metadata=_doc("Learning rate at the end of the cosine."))
+    warmup_steps: int = field(default=0, metadata=_doc("Steps of linear warm-up from zero."))
+    weight_decay: float = field(default=0.01, metadata=_doc("Decoupled weight decay of matrices; vectors get none."))
+    beta1: float = field(default=0.9, metadata=_doc("Decay of the first moment."))
+    beta2: float = field(default=0.95, metadata=_doc("Decay of the second moment."))
+    eps: float = field(default=1e-8, metadata=_doc("Added to the root of the second moment."))
+    clip: float = field(default=1.0, metadata=_doc("Largest global norm of the gradient; 0: no clipping."))
+
+
+@frozen
+class PictureSettings:
+    """How pictures become patches."""
+
+    max_features: int = field(default=280, metadata=_doc("Most feature rows, and so placeholder tokens, of a picture."))
+    resize: Literal["fill", "shrink"] = field(
+        default="fill",
+        metadata=_doc("fill: scale up or down to use `max_features`. shrink: scale down only; else keep the size."),
+    )
+
+
+@frozen
+class ChatTemplate:
+    """The text around pictures and turns. Special tokens are written as in the tokenizer."""
+
+    begin: str = field(default="<bos>", metadata=_doc("Before the first turn."))
+    system: str = field(default="{text}\n", metadata=_doc("A system turn; `{text}` is its text."))
+    user: str = field(default="{text}\n", metadata=_doc("A user's turn; `{text}` is its text."))
+    assistant: str = field(default="", metadata=_doc("What introduces an answer; not learned."))
+    end: str = field(default="<eos>", metadata=_doc("Ends an answer; learned, and generation stops at its first token."))
+    image: str = field(
+        default="{placeholders}", metadata=_doc("A picture; `{placeholders}` is as many placeholder tokens as features.")
+    )
+
+
+@frozen
+class Training:
+    """A training run."""
+
+    stages: tuple[Stage, ...] = field(metadata=_doc("Stages, first to last."))
+    micro_batch: int = field(default=1, metadata=_doc("Samples of one forward pass."))
+    global_batch: int = field(default=8, metadata=_doc("Samples of one optimizer step; a multiple of `micro_batch`."))
+    max_length: int = field(default=4096, metadata=_doc("Longest sequence in tokens; longer text is cut at the end."))
+    seed: int = field(default=0, metadata=_doc("Seed of fresh parameters and of the order of samples."))
+    optimizer: OptimizerSettings = field(factory=OptimizerSettings, metadata=_doc("Optimizer and schedule."))
+    pictures: PictureSettings = field(factory=PictureSettings, metadata=_doc("Pictures."))
+    chat: ChatTemplate = field(factory=ChatTemplate, metadata=_doc("Text around turns and pictures."))
+
+
+def findings(settings: Training) -> list[tuple[str, str]]:
+    """Everything wrong with the values alone: (path, message) each."""
+    found: list[tuple[str, str]] = []
+    positive: dict[str, Any] = {
+        "micro_batch": settings.micro_batch,
+        "global_batch": settings.global_batch,
+        "max_length": settings.max_length,
+        "pictures.max_features": settings.pictures.max_features,
+        **{f"stages[{index}].steps": stage.steps for index, stage in enumerate(settings.stages)},
+    }
+    found += [(path, f"{value} is not positive.") for path, value in positive.items() if value <= 0]
+    if not settings.stages:
+        found.append(("stages", "no stage: nothing would train."))
+    if settings.micro_batch > 0 and settings.global_batch % settings.micro_batch:
+        found.append(("global_batch", f"{settings.global_batch} is no multiple of micro_batch {settings.micro_batch}."))
+    if settings.optimizer.lr <= 0:
+        found.append(("optimizer.lr", f"{settings.optimizer.lr} is not positive."))
+    placeholders = {"chat.user": "{text}", "chat.system": "{text}", "chat.image": "{placeholders}"}
+    for path, needed in placeholders.items():
+        if getattr(settings.chat, path.removeprefix("chat.")).count(needed) != 1:
+            found.append((path, f"must hold {needed} exactly once."))
+    return found
