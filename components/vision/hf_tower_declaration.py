@@ -8,6 +8,14 @@ from composer.registry import Component, Port, Ports
 
 
 @frozen
+class ItemRows:
+    """How many feature rows each item (an image, say) makes, where items differ."""
+
+    valid_in: str = field(metadata={"description": "The input whose patches of nothing but -1 are padding."})
+    pool: int = field(default=1, metadata={"description": "pool x pool valid patches make one feature row."})
+
+
+@frozen
 class HfTower:
     """A vision tower of transformers, made by `AutoModel.from_config`."""
 
@@ -16,6 +24,10 @@ class HfTower:
         metadata={"description": "Arguments of the tower's forward and their named dimensions."}
     )
     out_dim: int = field(metadata={"description": "Width of one feature row."})
+    item_rows: ItemRows | None = field(
+        default=None,
+        metadata={"description": "Feature rows per item; null: every item makes as many as every other."},
+    )
     output: str = field(
         default="last_hidden_state", metadata={"description": "Field of the tower's output that holds the features."}
     )

@@ -1,0 +1,113 @@
+"""Graph to steps: who reads whom is settled here, once, and never again while the model runs."""
+
+import torch
+from attrs import frozen
+
+from adapters.megatron.steps import (
+    IN,
+    EmbedStep,
+    MaskStep,
+    NodeStep,
+    PositionStep,
+    ScatterStep,
+    Step,
+    UnfilledStep,
+    implementation,
+)
+from components.fusion.mask_metadata import MetadataLayout
+from composer import Graph
+from composer.edges import DataEdge, EmbedEdge, MaskEdge, PositionEdge, ScatterEdge, ShareEdge
+from composer.masks import Rule
+
+
+@frozen(eq=False)
+class Program:
+    """What one pipeline stage runs before its decoder layers."""
+
+    decoder: str
+    encoders: tuple[str, ...]
+    """Towers and projectors, each after what it reads; on the first stage only."""
+    steps: tuple[Step, ...]
+    rules: dict[str, Rule]
+    layout: MetadataLayout
+    tied: bool
+    modalities: dict[str, tuple[str, tuple[str, ...]]]
+    """Placeholder token: the node whose features fill it, and the spec inputs that node needs."""
+
+
+def compile_graph(graph: Graph, *, pre_process: bool, dtype: torch.dtype) -> Program:
+    """The steps of one stage, in order.
+
+    Args:
+        graph: a checked graph.
+        pre_process: whether this is the first stage: only it embeds, encodes and scatters.
+        dtype: of the rotation.
+    """
+    decoder = graph.decoder().name
+    mask = _only(graph, decoder, MaskEdge)
+    layout = MetadataLayout.for_rules(mask.rules.values(), graph.tokens)
+    encoders = tuple(name for name in graph.order() if name != decoder)
+    steps: list[Step] = []
+    if pre_process:
+        steps += _first_stage(graph, decoder, encoders)
+    position = _only(graph, decoder, PositionEdge)
+    steps.append(MaskStep(layout, "; ".join(f"{kind}: {rule}" for kind, rule in mask.rules.items())))
+    steps.append(PositionStep(decoder, position.offset, dtype))
+    return Program(
+        decoder=decoder,
+        encoders=encoders,
+        steps=tuple(steps),
+        rules=dict(mask.rules),
+        layout=layout,
+        tied=any(isinstance(edge, ShareEdge) for edge in graph.edges),
+        modalities=_modalities(graph, decoder),
+    )
+
+
+def _only(graph: Graph, decoder: str, kind: type) -> "MaskEdge | PositionEdge | EmbedEdge":
+    return next(edge for edge in graph.edges_to(decoder) if isinstance(edge, kind))
+
+
+def _first_stage(graph: Graph, decoder: str, encoders: tuple[str, ...]) -> list[Step]:
+    embed = _only(graph, decoder, EmbedEdge)
+    hidden = graph.nodes[decoder].config.config.hidden_size
+    scale = hidden**0.5 if embed.scale == "sqrt_hidden_size" else float(embed.scale)
+    steps: list[Step] = [EmbedStep(decoder, tuple(graph.tokens[name] for name in embed.replace), embed.row, scale)]
+    steps += [_node_step(graph, name) for name in encoders]
+    scatters = [edge for edge in graph.edges_to(decoder) if isinstance(edge, ScatterEdge)]
+    sources: dict[str, tuple[str | None, int]] = {name: (None, graph.tokens[name]) for name in embed.replace}
+    for edge in scatters:
+        tokens = tuple(graph.tokens[name] for name in edge.at)
+        steps.append(ScatterStep(edge.source.owner, tokens, edge.at, edge.mode))
+        sources |= {name: (edge.source.owner, graph.tokens[name]) for name in edge.at}
+    steps.append(UnfilledStep(sources))
+    return steps
+
+
+def _node_step(graph: Graph, name: str) -> NodeStep:
+    node = graph.nodes[name]
+    edges = [edge for edge in graph.edges_to(name) if isinstance(edge, DataEdge)]
+    sources = {edge.target.port or IN: edge.source.owner for edge in edges}
+    upstream = [owner for owner in sources.values() if owner in graph.nodes]
+    component = graph.component(name)
+    return NodeStep(name, node.config, implementation(component), sources, upstream[0] if upstream else None)
+
+
+def _modalities(graph: Graph, decoder: str) -> dict[str, tuple[str, tuple[str, ...]]]:
+    found: dict[str, tuple[str, tuple[str, ...]]] = {}
+    for edge in graph.edges_to(decoder):
+        if isinstance(edge, ScatterEdge):
+            needs = _inputs_of(graph, edge.source.owner)
+            found |= {name: (edge.source.owner, needs) for name in edge.at}
+    return found
+
+
+def _inputs_of(graph: Graph, owner: str) -> tuple[str, ...]:
+    """Spec inputs upstream of a node, in the order of the spec."""
+    seen, waiting = set(), [owner]
+    while waiting:
+        current = waiting.pop()
+        if current in graph.inputs:
+            seen.add(current)
+        waiting += [edge.source.owner for edge in graph.edges_to(current)]
+    return tuple(name for name in graph.inputs if name in seen)

@@ -1,0 +1,69 @@
+"""The configuration of a composed model: Megatron-Core's TransformerConfig, and the graph it was made from."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from megatron.core.transformer.transformer_config import TransformerConfig
+
+from components.language.settings import transformer_settings
+from composer import Graph
+
+
+@dataclass
+class ComposedConfig(TransformerConfig):
+    """A TransformerConfig that carries the graph; whatever takes the one takes the other."""
+
+    graph: Graph | None = None
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "ComposedConfig":
+        """Megatron-Core copies configurations per layer; the graph is immutable and stays one object."""
+        copied = type(self).__new__(type(self))
+        memo[id(self)] = copied
+        memo[id(self.graph)] = self.graph
+        import copy
+
+        copied.__dict__.update({name: copy.deepcopy(value, memo) for name, value in self.__dict__.items()})
+        return copied
+
+
+def composed_config(graph: Graph, *, dtype: torch.dtype = torch.float32, **overrides: Any) -> ComposedConfig:
+    """The configuration of a graph for a run.
+
+    Args:
+        graph: a checked graph.
+        dtype: of parameters and activations.
+        overrides: any field of TransformerConfig: layout (`tensor_model_parallel_size`, …), recomputation, kernels.
+            What the spec decides cannot be overridden.
+
+    Raises:
+        ValueError: an override contradicts the spec.
+    """
+    decided = transformer_settings(graph.decoder().config)
+    fixed = sorted(name for name in decided.keys() & overrides.keys() - _FREE if decided[name] != overrides[name])
+    if fixed:
+        raise ValueError(f"the spec decides {', '.join(fixed)}; change the spec, not the run")
+    defaults: dict[str, Any] = {
+        "params_dtype": dtype,
+        "pipeline_dtype": dtype,
+        "bf16": dtype == torch.bfloat16,
+        "fp16": dtype == torch.float16,
+        "transformer_impl": "local",
+        "use_cpu_initialization": not torch.cuda.is_available(),
+        "bias_dropout_fusion": False,
+        "gradient_accumulation_fusion": False,
+        "masked_softmax_fusion": False,
+        "attention_softmax_in_fp32": True,
+    }
+    return ComposedConfig(**{**defaults, **decided, **overrides}, graph=graph)
+
+
+_FREE = {
+    "hidden_dropout",
+    "attention_dropout",
+    "init_method_std",
+    "moe_router_dtype",
+    "moe_router_load_balancing_type",
+    "moe_aux_loss_coeff",
+    "moe_token_dispatcher_type",
+}

@@ -1,0 +1,125 @@
+"""What Megatron-Core assumes of CUDA, given by the CPU, so that the same model and training code runs over gloo.
+
+`host()` is the one switch. It does nothing where CUDA is present; nowhere else in this project is the absence of a GPU
+known. What stands in for what: streams and events do nothing (the CPU runs in order), the CUDA generator is the CPU
+generator, `cuda` as a device name means `cpu`.
+"""
+
+import contextlib
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+_FACTORIES = ("zeros", "ones", "empty", "full", "tensor", "arange", "rand", "randn", "randint", "eye", "empty_strided")
+_active = False
+
+
+class _Stream:
+    """A CUDA stream on a machine that runs in order."""
+
+    def __init__(self, *_: Any, **__: Any) -> None:
+        self.cuda_stream = 0
+
+    def wait_stream(self, _stream: Any) -> None: ...
+    def wait_event(self, _event: Any) -> None: ...
+    def synchronize(self) -> None: ...
+    def query(self) -> bool:
+        return True
+
+    def record_event(self, event: Any = None) -> Any:
+        return event or _Event()
+
+
+class _Event:
+    """A CUDA event that has always happened."""
+
+    def __init__(self, *_: Any, **__: Any) -> None: ...
+    def record(self, _stream: Any = None) -> None: ...
+    def wait(self, _stream: Any = None) -> None: ...
+    def synchronize(self) -> None: ...
+    def query(self) -> bool:
+        return True
+
+
+def host() -> bool:
+    """Put the stand-ins in place; idempotent.
+
+    Returns:
+        True if this process runs on the CPU host, False where CUDA is present and nothing was changed.
+    """
+    global _active
+    if torch.cuda.is_available():
+        return False
+    if not _active:
+        _streams()
+        _generators()
+        _devices()
+        _collectives()
+        _active = True
+    return True
+
+
+def _streams() -> None:
+    stream = _Stream()
+    torch.cuda.Stream = _Stream  # type: ignore[misc,assignment]
+    torch.cuda.Event = _Event  # type: ignore[misc,assignment]
+    torch.cuda.current_stream = lambda *_, **__: stream  # type: ignore[assignment]
+    torch.cuda.default_stream = lambda *_, **__: stream  # type: ignore[assignment]
+    torch.cuda.stream = lambda *_, **__: contextlib.nullcontext()  # type: ignore[assignment,misc]
+    torch.cuda.synchronize = lambda *_, **__: None  # type: ignore[assignment]
+
+
+def _generators() -> None:
+    def get(*_: Any, **__: Any) -> torch.Tensor:
+        return torch.get_rng_state()
+
+    def put(state: torch.Tensor, *_: Any, **__: Any) -> None:
+        torch.set_rng_state(state)
+
+    def seed(value: int) -> None:
+        torch.default_generator.manual_seed(value)
+
+    for module in (torch.cuda, torch.cuda.random):
+        module.get_rng_state = get  # type: ignore[assignment]
+        module.set_rng_state = put  # type: ignore[assignment]
+        module.manual_seed = seed  # type: ignore[assignment]
+    from megatron.core.tensor_parallel import random
+
+    random._set_cuda_rng_state = put
+
+
+def _devices() -> None:
+    cpu = torch.device("cpu")
+    torch.cuda.current_device = lambda: cpu  # type: ignore[assignment,return-value]
+    torch.Tensor.cuda = lambda self, *_, **__: self  # type: ignore[assignment,method-assign]
+    for name in _FACTORIES:
+        setattr(torch, name, _on_cpu(getattr(torch, name)))
+
+
+def _on_cpu(factory: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
+    @functools.wraps(factory)
+    def made(*args: Any, **kwargs: Any) -> torch.Tensor:
+        device = kwargs.get("device")
+        if device is not None and str(device).startswith("cuda"):
+            kwargs["device"] = "cpu"
+        return factory(*args, **kwargs)
+
+    return made
+
+
+def _collectives() -> None:
+    """Gloo takes split sizes as lists; the expert dispatcher leaves them as tensors where there is no device copy."""
+    from megatron.core.tensor_parallel import mappings
+
+    exchange = mappings._AllToAll.forward
+
+    def forward(ctx: Any, group: Any, tensor: torch.Tensor, out_splits: Any, in_splits: Any, *rest: Any) -> Any:
+        return exchange(ctx, group, tensor, _as_list(out_splits), _as_list(in_splits), *rest)
+
+    mappings._AllToAll.forward = staticmethod(forward)
+
+
+def _as_list(splits: Any) -> Any:
+    return splits.tolist() if torch.is_tensor(splits) else splits

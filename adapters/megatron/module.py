@@ -1,0 +1,207 @@
+"""`ComposedModel`: the graph as a Megatron module.
+
+Legend: S sequence, B batch, H hidden, V vocabulary, N feature rows.
+"""
+
+from functools import partial
+from inspect import Parameter, Signature
+from typing import Any
+
+import torch
+from megatron.core.packed_seq_params import PackedSeqParams
+from megatron.core.process_groups_config import ProcessGroupCollection
+from megatron.core.transformer.module import MegatronModule
+from torch import Tensor, nn
+
+from adapters.megatron.compile import Program, compile_graph
+from adapters.megatron.config import ComposedConfig
+from adapters.megatron.steps import Call, MissingInputError, NodeStep, implementation
+from components.context import BuildContext
+
+_BEFORE = ("input_ids", "attention_mask", "position_ids", "inputs_embeds")
+_AFTER = ("labels", "runtime_gather_output", "packed_seq_params")
+
+
+class ComposedModel(MegatronModule):
+    """A vision-language model assembled from a graph; a drop-in for a hand-written Megatron wrapper.
+
+    Submodules carry the names of the spec's nodes. Towers and projectors live on the first pipeline stage.
+    """
+
+    config: ComposedConfig
+
+    def __init__(
+        self,
+        config: ComposedConfig,
+        pre_process: bool = True,
+        post_process: bool = True,
+        vp_stage: int | None = None,
+    ) -> None:
+        super().__init__(config=config)
+        graph = config.graph
+        if graph is None:
+            raise ValueError("the configuration carries no graph: make it with adapters.megatron.composed_config")
+        self.pre_process, self.post_process, self.vp_stage = pre_process, post_process, vp_stage
+        self.pg_collection = ProcessGroupCollection.use_mpu_process_groups()
+        self.share_embeddings_and_output_weights = False
+        self.program: Program = compile_graph(graph, pre_process=pre_process, dtype=config.params_dtype)
+        context = BuildContext(
+            transformer=config,
+            groups=self.pg_collection,
+            rules=self.program.rules,
+            layout=self.program.layout,
+            tied=self.program.tied,
+            pre_process=pre_process,
+            post_process=post_process,
+            vp_stage=vp_stage,
+        )
+        for name in (*(self.program.encoders if pre_process else ()), self.program.decoder):
+            node = graph.nodes[name]
+            self.add_module(name, implementation(graph.component(name)).build(node.config, context))
+        self.share_embeddings_and_output_weights = self.program.tied
+        self.input_names = tuple(name for name in graph.inputs if name not in _BEFORE)
+        self.call_signature = _signature(self.input_names, tuple(self.program.modalities))
+
+    @property
+    def decoder_node(self) -> Any:
+        """The language model, whatever the spec calls it."""
+        return getattr(self, self.program.decoder)
+
+    def set_input_tensor(self, input_tensor: Tensor | list[Tensor]) -> None:
+        """Hidden states [S, B, H] from the previous pipeline stage, as Megatron-Core's schedules hand them over."""
+        self.decoder_node.set_input_tensor(input_tensor)
+
+    def shared_embedding_or_output_weight(self) -> Tensor:
+        """[V, H] the tied table on this stage."""
+        weight: Tensor = self.decoder_node.shared_embedding_or_output_weight()
+        return weight
+
+    def forward(self, *args: Any, **kwargs: Any) -> Tensor | tuple[Tensor, Tensor | None]:
+        """One pipeline stage of the model.
+
+        Arguments, by position or name, are those of a Megatron VLM wrapper; the spec's own inputs stand in the middle:
+        `(input_ids, attention_mask, position_ids, inputs_embeds, <inputs of the spec>, labels, runtime_gather_output,
+        packed_seq_params, *, loss_mask, <token>s_per_sample)`.
+
+        Args:
+            input_ids: [B, S] int64.
+            attention_mask: [B, S] bool, True at real tokens; combined with the mask rules.
+            position_ids: [B, S] int64; None: index in the document.
+            inputs_embeds: [B, S, H], already scaled; replaces only the text embedding.
+            labels: [B, S] int64, already shifted; negative where ignored.
+            runtime_gather_output: gather logits over tensor-parallel ranks.
+            packed_seq_params: document borders of a packed row (B = 1).
+            loss_mask: [B, S], handed back beside the loss.
+            images_per_sample: [B] int64 (one such argument per placeholder token): makes the count check exact.
+
+        Returns:
+            Logits [B, S, V] on the last stage, hidden states [S, B, H] before it; `(tensor, loss_mask)` if labels or a
+            loss mask are given, where the last stage's tensor is the unreduced loss [B, S] float32, 0 where ignored.
+
+        Raises:
+            MissingInputError: something an edge needs was not given.
+            FeatureCountError: features and placeholders differ; names the sample.
+            ValueError: an argument of the wrong shape.
+        """
+        given = self.call_signature.bind(*args, **kwargs).arguments
+        call = self._call(given)
+        for step in self.program.steps:
+            step(self, call)
+        labels, loss_mask = given.get("labels"), given.get("loss_mask")
+        output = self.decoder_node(
+            call.embeddings,
+            call.metadata,
+            call.rotation,
+            labels=labels,
+            runtime_gather_output=given.get("runtime_gather_output"),
+            packed_seq_params=given.get("packed_seq_params"),
+        )
+        if labels is None and loss_mask is None:
+            return output
+        if loss_mask is None and labels is not None:
+            loss_mask = (labels >= 0).float()
+        return output, loss_mask
+
+    def _call(self, given: dict[str, Any]) -> Call:
+        ids, embeds = given.get("input_ids"), given.get("inputs_embeds")
+        known = ids if ids is not None else embeds
+        if known is None:
+            raise MissingInputError("neither input_ids nor inputs_embeds was given")
+        shape = (known.shape[0], known.shape[1])
+        width = self.config.hidden_size
+        if embeds is not None and tuple(embeds.shape) != (*shape, width):
+            raise ValueError(f"inputs_embeds is {list(embeds.shape)}, it must be [{shape[0]}, {shape[1]}, {width}]")
+        mask = given.get("attention_mask")
+        if mask is not None and tuple(mask.shape) != shape:
+            raise ValueError(
+                f"attention_mask is {list(mask.shape)}, it must be [{shape[0]}, {shape[1]}]: True at real tokens"
+            )
+        packed: PackedSeqParams | None = given.get("packed_seq_params")
+        return Call(
+            values={name: given.get(name) for name in self.input_names} | {"input_ids": ids},
+            input_ids=ids,
+            shape=shape,
+            device=known.device,
+            attention_mask=mask,
+            position_ids=given.get("position_ids"),
+            inputs_embeds=embeds,
+            items_per_sample={name: given.get(f"{name}s_per_sample") for name in self.program.modalities},
+            cu_seqlens=None if packed is None else packed.cu_seqlens_q,
+        )
+
+    def features(self, modality: str, *args: Any, **kwargs: Any) -> Tensor:
+        """Projected features of one modality, as they would be scattered.
+
+        Args:
+            modality: a placeholder token of the spec, `image` say; also as `get_image_features(...)`.
+            args, kwargs: the spec's inputs that the modality needs, in the order of the spec. Keyword arguments of
+                transformers' own method that choose no computation here (`return_dict`) are accepted.
+
+        Returns:
+            [N, H], items one after the other.
+
+        Raises:
+            MissingInputError: an input the tower needs was not given.
+        """
+        owner, needs = self.program.modalities[modality]
+        kwargs.pop("return_dict", None)
+        values = dict(zip(needs, args, strict=False)) | kwargs
+        if unknown := values.keys() - set(needs):
+            raise TypeError(f"get_{modality}_features takes {', '.join(needs)}, not {', '.join(sorted(unknown))}")
+        call = Call(values=values, input_ids=None, shape=(0, 0), device=torch.device("cpu"))
+        for step in self.program.steps:
+            if isinstance(step, NodeStep):
+                step(self, call)
+        if call.values.get(owner) is None:
+            raise MissingInputError(f"get_{modality}_features needs {', '.join(needs)}")
+        features: Tensor = call.values[owner]
+        return features
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("get_") and name.endswith("_features"):
+            modality = name.removeprefix("get_").removesuffix("_features")
+            if modality in self.program.modalities:
+                return partial(self.features, modality)
+        return super().__getattr__(name)
+
+    def freeze(
+        self,
+        freeze_language_model: bool = False,
+        freeze_vision_model: bool = False,
+        freeze_vision_projection: bool = False,
+    ) -> None:
+        """Stop the parameters of a role from training; what is not named stays as it is."""
+        assert self.config.graph is not None
+        chosen = {"decoder": freeze_language_model, "tower": freeze_vision_model, "projector": freeze_vision_projection}
+        for name in self.config.graph.nodes:
+            module: nn.Module | None = getattr(self, name, None)
+            if module is not None and chosen.get(self.config.graph.component(name).role):
+                module.requires_grad_(False)
+
+
+def _signature(inputs: tuple[str, ...], modalities: tuple[str, ...]) -> Signature:
+    names = (*_BEFORE, *inputs, *_AFTER)
+    parameters = [Parameter(name, Parameter.POSITIONAL_OR_KEYWORD, default=None) for name in names]
+    keywords = ("loss_mask", *(f"{name}s_per_sample" for name in modalities))
+    parameters += [Parameter(name, Parameter.KEYWORD_ONLY, default=None) for name in keywords]
+    return Signature(parameters)

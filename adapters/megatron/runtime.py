@@ -1,0 +1,78 @@
+"""Process groups and model parallelism, from one process on a laptop to a cluster."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from megatron.core import parallel_state
+from megatron.core.tensor_parallel import model_parallel_cuda_manual_seed
+from torch import distributed
+
+from adapters.megatron import cpu
+
+
+def init(*, tp: int = 1, pp: int = 1, cp: int = 1, ep: int = 1, seed: int = 0, **groups: Any) -> None:
+    """Join the process group and split it into Megatron-Core's model-parallel groups; idempotent for one layout.
+
+    Args:
+        tp, pp, cp, ep: tensor-, pipeline-, context- and expert-parallel sizes; the rest is data parallel.
+        seed: of parameters and dropout.
+        groups: further arguments of Megatron-Core's `initialize_model_parallel`.
+
+    Reads RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT as torchrun sets them; without them, one process alone.
+    """
+    on_cpu = cpu.host()
+    if not distributed.is_initialized():
+        _join("gloo" if on_cpu else "nccl")
+    if not parallel_state.model_parallel_is_initialized():
+        parallel_state.initialize_model_parallel(
+            tensor_model_parallel_size=tp,
+            pipeline_model_parallel_size=pp,
+            context_parallel_size=cp,
+            expert_model_parallel_size=ep,
+            **groups,
+        )
+    torch.manual_seed(seed)
+    model_parallel_cuda_manual_seed(seed)
+
+
+def _join(backend: str) -> None:
+    if "WORLD_SIZE" in os.environ:
+        if backend == "nccl":
+            torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
+        distributed.init_process_group(backend)
+    else:
+        distributed.init_process_group(backend, store=distributed.HashStore(), rank=0, world_size=1)
+
+
+def ensure() -> None:
+    """Initialise one process alone if nothing is initialised yet.
+
+    Raises:
+        RuntimeError: this is one of several processes, which must choose a layout with `init` first.
+    """
+    if parallel_state.model_parallel_is_initialized():
+        cpu.host()
+        return
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise RuntimeError("several processes: call adapters.megatron.init(tp=..., pp=...) before building")
+    init()
+
+
+def destroy() -> None:
+    """Leave all groups."""
+    parallel_state.destroy_model_parallel()
+    if distributed.is_initialized():
+        distributed.destroy_process_group()
+
+
+@contextmanager
+def layout(**sizes: Any) -> Iterator[None]:
+    """Model parallelism for the length of a block; see `init`."""
+    init(**sizes)
+    try:
+        yield
+    finally:
+        destroy()

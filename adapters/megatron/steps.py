@@ -1,0 +1,178 @@
+"""The graph as a flat list of steps: made once per pipeline stage, so that calling the model costs no graph work.
+
+A step reads and writes a `Call`, the values of one forward. Legend: S sequence, B batch, H hidden, N feature rows,
+F metadata fields, R rotation columns.
+"""
+
+import importlib
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from attrs import define, field, frozen
+from torch import Tensor, nn
+
+from components.fusion.embed import embed_tokens
+from components.fusion.mask_metadata import MetadataLayout
+from components.fusion.rotary import position_ids_of, rotation
+from components.fusion.scatter import check_slots, placeholder_slots, scatter_features
+
+IN = "in"
+
+
+class MissingInputError(ValueError):
+    """The model was called without something that an edge needs; names it and who needs it."""
+
+
+@define(eq=False)
+class Call:
+    """The values of one forward, by owner: inputs of the spec and outputs of nodes; None where absent."""
+
+    values: dict[str, Any]
+    input_ids: Tensor | None
+    shape: tuple[int, int]
+    device: torch.device
+    attention_mask: Tensor | None = None
+    position_ids: Tensor | None = None
+    inputs_embeds: Tensor | None = None
+    items_per_sample: dict[str, Tensor | None] = field(factory=dict)
+    cu_seqlens: Tensor | None = None
+    item_rows: dict[str, Tensor] = field(factory=dict)
+    embeddings: Tensor | None = None
+    metadata: Tensor | None = None
+    rotation: Tensor | None = None
+
+
+Step = Callable[[nn.Module, Call], None]
+
+
+@frozen(eq=False)
+class NodeStep:
+    """Run a tower or projector; skipped where an optional input it needs is absent."""
+
+    name: str
+    section: Any
+    implementation: Any
+    sources: dict[str, str]
+    """Argument of the component: owner of the value."""
+    rows_from: str | None
+    """The tower upstream whose item counts this node's rows still have; None for a tower."""
+
+    def __call__(self, model: nn.Module, call: Call) -> None:
+        inputs = {argument: call.values.get(owner) for argument, owner in self.sources.items()}
+        given = [owner for argument, owner in self.sources.items() if inputs[argument] is not None]
+        if not given:
+            call.values[self.name] = None
+            return
+        if absent := [owner for argument, owner in self.sources.items() if inputs[argument] is None]:
+            raise MissingInputError(f"{self.name} got {', '.join(given)} but not {', '.join(absent)}")
+        features = self.implementation.run(getattr(model, self.name), self.section, **inputs)
+        call.values[self.name] = features
+        if self.rows_from is None:
+            call.item_rows[self.name] = self.implementation.item_rows(self.section, features, **inputs)
+        else:
+            call.item_rows[self.name] = call.item_rows[self.rows_from]
+
+
+@frozen(eq=False)
+class EmbedStep:
+    """Text embeddings from token ids, unless the caller brings them."""
+
+    decoder: str
+    replace: tuple[int, ...]
+    row: int
+    scale: float
+
+    def __call__(self, model: nn.Module, call: Call) -> None:
+        if call.inputs_embeds is not None:
+            call.embeddings = call.inputs_embeds.transpose(0, 1).contiguous()
+            return
+        if call.input_ids is None:
+            raise MissingInputError("neither input_ids nor inputs_embeds was given")
+        replace = torch.tensor(self.replace, device=call.device, dtype=torch.int64)
+        embedding = getattr(model, self.decoder).embedding
+        call.embeddings = embed_tokens(embedding, call.input_ids, replace, self.row, self.scale)
+
+
+@frozen(eq=False)
+class ScatterStep:
+    """Features into the embeddings at placeholder tokens, after checking that they fit."""
+
+    source: str
+    tokens: tuple[int, ...]
+    names: tuple[str, ...]
+    mode: str
+
+    def __call__(self, model: nn.Module, call: Call) -> None:
+        features = call.values.get(self.source)
+        if features is None:
+            return
+        if call.input_ids is None:
+            raise MissingInputError(f"features of {self.source} cannot be placed without input_ids")
+        placeholders = torch.tensor(self.tokens, device=call.device, dtype=torch.int64)
+        slots = placeholder_slots(call.input_ids, placeholders)
+        given = call.items_per_sample.get(self.names[0])
+        check_slots(slots, call.item_rows[self.source], given, "/".join(self.names))
+        assert call.embeddings is not None
+        call.embeddings = scatter_features(call.embeddings, features, slots, self.mode)
+
+
+@frozen(eq=False)
+class UnfilledStep:
+    """No placeholder may be left without features: its row would be a meaningless embedding."""
+
+    sources: dict[str, tuple[str | None, int]]
+    """Token name: who fills it (None: nobody) and its id."""
+
+    def __call__(self, model: nn.Module, call: Call) -> None:
+        if call.input_ids is None:
+            return
+        unfilled = {name: token for name, (owner, token) in self.sources.items() if call.values.get(owner) is None}
+        if not unfilled:
+            return
+        wanted = torch.tensor(list(unfilled.values()), device=call.device, dtype=torch.int64)
+        if not bool(torch.isin(call.input_ids, wanted).any()):
+            return
+        for name, token in unfilled.items():
+            counts = (call.input_ids == token).sum(-1).tolist()
+            for sample, count in enumerate(counts):
+                if count:
+                    raise MissingInputError(f"sample {sample}: {count} {name} placeholders, but no {name} features")
+
+
+@frozen(eq=False)
+class MaskStep:
+    """Mask metadata from token ids, padding and document borders; on every stage that attends."""
+
+    layout: MetadataLayout
+    rules: str
+
+    def __call__(self, model: nn.Module, call: Call) -> None:
+        ids = call.input_ids
+        if ids is None:
+            if self.layout.needs_tokens:
+                raise MissingInputError(f"the mask rules ({self.rules}) need input_ids, beside inputs_embeds")
+            ids = torch.zeros(call.shape, dtype=torch.int64, device=call.device)
+        call.metadata = self.layout.build(ids, call.attention_mask, call.cu_seqlens)
+
+
+@frozen(eq=False)
+class PositionStep:
+    """Position ids, then the rotation of every layer kind."""
+
+    decoder: str
+    offset: int
+    dtype: torch.dtype
+
+    def __call__(self, model: nn.Module, call: Call) -> None:
+        positions = call.position_ids
+        if positions is None:
+            shape = torch.empty(call.shape, device=call.device)
+            positions = position_ids_of(shape, call.cu_seqlens, self.offset)
+        frequencies = getattr(model, self.decoder).frequencies
+        call.rotation = rotation(positions, frequencies, self.dtype)
+
+
+def implementation(component: Any) -> Any:
+    """The torch module behind a declared component."""
+    return importlib.import_module(component.implementation)

@@ -1,0 +1,111 @@
+"""Self-attention of one layer kind, made of the parts a spec names.
+
+Legend: S sequence (per rank under sequence parallelism at input and output), B batch, H hidden, N query heads and G
+key/value heads on this tensor-parallel rank, D head width, F metadata fields.
+"""
+
+from typing import Any
+
+import torch
+from megatron.core import tensor_parallel
+from megatron.core.models.backends import get_backend
+from megatron.core.process_groups_config import ProcessGroupCollection
+from megatron.core.transformer.module import MegatronModule
+from megatron.core.transformer.transformer_config import TransformerConfig
+from torch import Tensor, nn
+
+from components.language.gpt_declaration import Attention
+from components.language.norms import ScaleFreeRMSNorm, rms_norm
+from components.language.rotation import rotate
+
+
+class SelfAttention(MegatronModule):
+    """Queries, keys and values in one projection, norms per head, rotation, attention, output projection.
+
+    The rows of `linear_qkv` are ordered by key/value group (the group's query heads, its key, its value), so that a
+    tensor-parallel split falls between groups. With `values: keys` there is no value: the un-normalised key is it.
+    """
+
+    def __init__(
+        self,
+        config: TransformerConfig,
+        layer_number: int,
+        part: Attention,
+        sandwich: bool,
+        columns: slice,
+        core: nn.Module,
+        pg_collection: ProcessGroupCollection,
+        name: str | None = None,
+        **_: Any,
+    ) -> None:
+        super().__init__(config=config)
+        self.part, self.columns, self.layer_number = part, columns, layer_number
+        tp = pg_collection.tp.size()
+        if part.kv_heads % tp:
+            raise ValueError(f"{part.kv_heads} key/value heads cannot be split over {tp} tensor-parallel ranks")
+        self.groups = part.kv_heads // tp
+        self.queries = part.heads // part.kv_heads
+        backend = get_backend(config.transformer_impl)
+        per_group = self.queries + (1 if part.values.keys else 2)
+        shared = {"config": config, "is_expert": False, "tp_group": pg_collection.tp, "skip_bias_add": False}
+        self.linear_qkv = backend.column_parallel_linear()(
+            config.hidden_size,
+            part.kv_heads * per_group * part.head_dim,
+            init_method=config.init_method,
+            bias=part.bias,
+            gather_output=False,
+            **shared,
+        )
+        self.linear_proj = backend.row_parallel_linear()(
+            part.heads * part.head_dim,
+            config.hidden_size,
+            init_method=config.output_layer_init_method,
+            bias=False,
+            input_is_parallel=True,
+            **shared,
+        )
+        self.q_norm = self._head_norm(part.q_norm)
+        self.k_norm = self._head_norm(part.k_norm)
+        self.v_norm = self._head_norm(part.v_norm)
+        self.output_norm = rms_norm(config, config.hidden_size) if sandwich else nn.Identity()
+        self.core_attention = core
+        self.recompute_core = config.recompute_granularity == "selective" and "core_attn" in config.recompute_modules
+
+    def _head_norm(self, kind: str) -> nn.Module:
+        if kind == "rms":
+            return rms_norm(self.config, self.part.head_dim)
+        return ScaleFreeRMSNorm(self.config.layernorm_epsilon) if kind == "scale_free" else nn.Identity()
+
+    def forward(
+        self, hidden_states: Tensor, attention_mask: Tensor, rotary_pos_emb: Tensor, **_: Any
+    ) -> tuple[Tensor, None]:
+        """Attend within each row of the batch.
+
+        Args:
+            hidden_states: [S, B, H], normed.
+            attention_mask: [B, F, S] int32 mask metadata (the argument's name is Megatron-Core's).
+            rotary_pos_emb: [2, S, B, 1, R] cosines and sines of all layer kinds.
+
+        Returns:
+            [S, B, H] and no bias.
+        """
+        query, key, value = self._heads(hidden_states)
+        query = rotate(self.q_norm(query), rotary_pos_emb, self.columns)
+        key, value = rotate(self.k_norm(key), rotary_pos_emb, self.columns), self.v_norm(value)
+        if self.recompute_core and self.training:
+            attended = tensor_parallel.checkpoint(self.core_attention, False, query, key, value, attention_mask)
+        else:
+            attended = self.core_attention(query, key, value, attention_mask)
+        output, _ = self.linear_proj(attended)
+        return self.output_norm(output), None
+
+    def _heads(self, hidden_states: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries [S, B, N, D], keys and values [S, B, G, D] (S is the whole sequence from here on)."""
+        mixed, _ = self.linear_qkv(hidden_states)
+        mixed = mixed.unflatten(-1, (self.groups, -1, self.part.head_dim))
+        if self.part.values.keys:
+            query, key = torch.split(mixed, (self.queries, 1), dim=3)
+            value = key
+        else:
+            query, key, value = torch.split(mixed, (self.queries, 1, 1), dim=3)
+        return query.flatten(2, 3), key.squeeze(3), value.squeeze(3)

@@ -1,0 +1,60 @@
+"""One decoder layer: Megatron-Core's TransformerLayer with the halves of this package in its slots."""
+
+from functools import partial
+from typing import Any
+
+import torch
+from megatron.core.fusions.fused_bias_dropout import get_bias_dropout_add
+from megatron.core.transformer.identity_op import IdentityOp
+from megatron.core.transformer.spec_utils import ModuleSpec
+from megatron.core.transformer.transformer_layer import TransformerLayer, TransformerLayerSubmodules
+from torch import Tensor, nn
+
+from components.language.attention import SelfAttention
+from components.language.feed_forward import FeedForwardHalf
+from components.language.gpt_declaration import Layer
+from components.language.norms import rms_norm
+
+
+class DecoderLayer(TransformerLayer):
+    """A TransformerLayer whose output may be scaled by a stored number.
+
+    Norms after a half live in the half, so Megatron-Core's residual adds, recomputation and offloading stay as they are.
+    """
+
+    def __init__(self, *args: Any, scaled: bool = False, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.scaled = scaled
+        if scaled:
+            self.register_buffer("output_scale", torch.ones(1, dtype=self.config.params_dtype))
+
+    def forward(self, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor | None]:
+        """[S, B, H] to [S, B, H]; arguments are those of Megatron-Core's TransformerLayer."""
+        output, context = super().forward(*args, **kwargs)
+        return (output * self.output_scale if self.scaled else output), context
+
+
+def layer_spec(layer: Layer, columns: slice, core: nn.Module) -> ModuleSpec:
+    """Megatron-Core's recipe for one layer of a kind.
+
+    Args:
+        layer: the kind, complete.
+        columns: the kind's columns of the rotation, see `components.fusion.rotary`.
+        core: the kind's core attention; has no parameters, so layers of a kind share it.
+    """
+    sandwich = layer.norms == "sandwich"
+    return ModuleSpec(
+        module=DecoderLayer,
+        params={"scaled": layer.output_scale == "layer_scalar"},
+        submodules=TransformerLayerSubmodules(
+            input_layernorm=rms_norm,
+            self_attention=ModuleSpec(
+                module=SelfAttention,
+                params={"part": layer.attention, "sandwich": sandwich, "columns": columns, "core": core},
+            ),
+            self_attn_bda=get_bias_dropout_add,
+            pre_mlp_layernorm=IdentityOp,
+            mlp=partial(FeedForwardHalf, layer=layer),
+            mlp_bda=get_bias_dropout_add,
+        ),
+    )

@@ -1,0 +1,90 @@
+"""The feed-forward half of a layer: a dense branch, experts, or both. Legend: S sequence, B batch, H hidden."""
+
+import copy
+from typing import Any
+
+from megatron.core.models.backends import get_backend
+from megatron.core.process_groups_config import ProcessGroupCollection
+from megatron.core.transformer.mlp import MLP, MLPSubmodules
+from megatron.core.transformer.module import MegatronModule
+from megatron.core.transformer.transformer_config import TransformerConfig
+from torch import Tensor, nn
+
+from components.language.experts import ExpertBranch
+from components.language.gpt_declaration import FeedForward, Layer
+from components.language.norms import rms_norm
+
+
+class FeedForwardHalf(MegatronModule):
+    """Reads the raw residual, brings its own norms, returns what is added to the residual."""
+
+    def __init__(
+        self,
+        config: TransformerConfig,
+        layer: Layer,
+        pg_collection: ProcessGroupCollection,
+        **_: Any,
+    ) -> None:
+        super().__init__(config=config)
+        part = layer.ffn
+        self.part = part
+        both = part.dense is not None and part.experts is not None and part.branch_norms
+
+        def norm(wanted: bool) -> nn.Module:
+            return rms_norm(config, config.hidden_size) if wanted else nn.Identity()
+
+        self.input_norm = norm(True)
+        self.output_norm = norm(layer.norms == "sandwich")
+        if part.dense is not None:
+            self.dense = dense_branch(config, part.dense.intermediate_size, pg_collection)
+            self.dense_norm = norm(both)
+        if part.experts is not None:
+            self.experts = ExpertBranch(config, part.experts, pg_collection)
+            self.experts_input_norm = norm(both)
+            self.experts_norm = norm(both)
+
+    def set_layer_number(self, layer_number: int) -> None:
+        """Megatron-Core's name for telling the load-balancing log which layer this is."""
+        if self.part.experts is not None:
+            self.experts.set_layer_number(layer_number)
+
+    def forward(self, residual: Tensor, **_: Any) -> tuple[Tensor, None]:
+        """[S, B, H] residual stream to [S, B, H] and no bias."""
+        normed = self.input_norm(residual)
+        output = None
+        if self.part.dense is not None:
+            output = self.dense_norm(self.dense(normed)[0])
+        if self.part.experts is not None:
+            mixed = self.experts_norm(self._mixture(residual, normed))
+            output = mixed if output is None else output + mixed
+        assert output is not None
+        return self.output_norm(output), None
+
+    def _mixture(self, residual: Tensor, normed: Tensor) -> Tensor:
+        own_norm = not isinstance(self.experts_input_norm, nn.Identity)
+        expert_input = self.experts_input_norm(residual) if own_norm else normed
+        assert self.part.experts is not None
+        routed = residual if self.part.experts.router.input == "residual" else expert_input
+        return self.experts(expert_input, routed)
+
+
+def dense_branch(config: TransformerConfig, intermediate_size: int, groups: ProcessGroupCollection) -> MLP:
+    """Megatron-Core's gated MLP of a given width (global, not per tensor-parallel rank)."""
+    sized = copy.copy(config)
+    sized.ffn_hidden_size = intermediate_size
+    backend = get_backend(config.transformer_impl)
+    submodules = MLPSubmodules(
+        linear_fc1=backend.column_parallel_linear(),
+        linear_fc2=backend.row_parallel_linear(),
+        activation_func=backend.activation_func(),
+    )
+    return MLP(sized, submodules, ffn_hidden_size=intermediate_size, tp_group=groups.tp)
+
+
+def width_of(part: FeedForward) -> int:
+    """The dense width of a layer kind, or the expert width where there is no dense branch."""
+    if part.dense is not None:
+        return part.dense.intermediate_size
+    if part.experts is not None:
+        return part.experts.intermediate_size
+    raise ValueError("a layer needs a dense branch, experts, or both")

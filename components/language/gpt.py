@@ -1,0 +1,126 @@
+"""`language.gpt`: a decoder on Megatron-Core's GPTModel. The only file that depends on GPTModel.
+
+Legend: S sequence, B batch, H hidden, V vocabulary, F metadata fields, R rotation columns.
+"""
+
+from typing import Any
+
+import torch
+from megatron.core.models.gpt.gpt_model import GPTModel
+from megatron.core.packed_seq_params import PackedSeqParams
+from megatron.core.transformer.spec_utils import ModuleSpec
+from megatron.core.transformer.transformer_block import TransformerBlockSubmodules, get_num_layers_to_build
+from megatron.core.transformer.transformer_layer import get_transformer_layer_offset
+from torch import Tensor
+
+from components.context import BuildContext
+from components.fusion.rotary import inverse_frequencies
+from components.language.core_attention import DenseMasks, MaskedAttention
+from components.language.decoder_layer import layer_spec
+from components.language.gpt_declaration import Gpt, layer_kinds
+from components.language.norms import rms_norm
+
+
+class LanguageModel(GPTModel):
+    """A GPTModel that only consumes: embeddings after placement, mask metadata, a rotation for every layer kind."""
+
+    def __init__(self, section: Gpt, context: BuildContext) -> None:
+        super().__init__(
+            config=context.transformer,
+            transformer_layer_spec=block_spec(section, context),
+            vocab_size=section.config.vocab_size,
+            max_sequence_length=section.config.max_positions,
+            pre_process=context.pre_process,
+            post_process=context.post_process,
+            share_embeddings_and_output_weights=context.tied,
+            position_embedding_type="none",
+            pg_collection=context.groups,
+            vp_stage=context.vp_stage,
+        )
+        self.softcap = section.config.logit_softcap
+        self.register_buffer("frequencies", rotation_frequencies(section), persistent=False)
+
+    def forward(  # type: ignore[override]
+        self,
+        decoder_input: Tensor | None,
+        metadata: Tensor,
+        rotation: Tensor,
+        labels: Tensor | None = None,
+        runtime_gather_output: bool | None = None,
+        packed_seq_params: PackedSeqParams | None = None,
+    ) -> Tensor:
+        """Run this stage's layers and, on the last stage, the output layer.
+
+        Args:
+            decoder_input: [S, B, H] embeddings after placement; None on later stages (`set_input_tensor`).
+            metadata: [B, F, S] int32. rotation: [2, S, B, 1, R].
+            labels: [B, S] int64, already shifted; only read on the last stage.
+            runtime_gather_output: gather logits over tensor-parallel ranks.
+
+        Returns:
+            Hidden states [S, B, H] before the last stage; there, logits [B, S, V] or, with labels, loss [B, S] float32.
+        """
+        hidden_states = self.decoder(
+            hidden_states=decoder_input,
+            attention_mask=metadata,
+            rotary_pos_emb=rotation,
+            packed_seq_params=packed_seq_params,
+        )
+        if not self.post_process:
+            return hidden_states
+        weight = self.shared_embedding_or_output_weight() if self.share_embeddings_and_output_weights else None
+        logits, _ = self.output_layer(hidden_states, weight=weight, runtime_gather_output=runtime_gather_output)
+        if self.softcap is not None:
+            logits = torch.tanh(logits / self.softcap) * self.softcap
+        if labels is None:
+            return logits.transpose(0, 1).contiguous()
+        return self.compute_language_model_loss(labels, logits)
+
+
+def build(section: Gpt, context: BuildContext) -> LanguageModel:
+    """The decoder of one pipeline stage.
+
+    Raises:
+        ValueError: the order of layers and their number differ.
+    """
+    order, sizes = section.layers.order, section.config
+    if len(order) != sizes.num_layers:
+        raise ValueError(f"layers.order has {len(order)} entries for num_layers: {sizes.num_layers}")
+    return LanguageModel(section, context)
+
+
+def run(module: LanguageModel, _section: Gpt, **inputs: Any) -> Tensor:
+    """Forward of one pipeline stage; see `LanguageModel.forward`."""
+    output: Tensor = module(**inputs)
+    return output
+
+
+def rotation_frequencies(section: Gpt) -> Tensor:
+    """Angle per position of every pair of every layer kind, side by side: [R] float32."""
+    return torch.cat([_kind_frequencies(section, kind) for kind in layer_kinds(section)])
+
+
+def block_spec(section: Gpt, context: BuildContext) -> TransformerBlockSubmodules:
+    """Recipes for the layers of this stage, and the final norm."""
+    masks, columns, start = DenseMasks(context.layout), {}, 0
+    for kind in layer_kinds(section):
+        half = section.layers.kinds[kind].attention.head_dim // 2
+        columns[kind] = slice(start, start + half)
+        start += half
+    specs: dict[str, ModuleSpec] = {}
+    for kind in layer_kinds(section):
+        part = section.layers.kinds[kind].attention
+        scale = part.head_dim**-0.5 if part.scale is None else part.scale
+        core = MaskedAttention(context.rules[kind], masks, scale, context.transformer.attention_dropout)
+        specs[kind] = layer_spec(section.layers.kinds[kind], columns[kind], core)
+    stage = {"vp_stage": context.vp_stage, "pp_rank": context.groups.pp.rank()}
+    first = get_transformer_layer_offset(context.transformer, **stage)
+    count = get_num_layers_to_build(context.transformer, **stage)
+    kinds = section.layers.order[first : first + count]
+    return TransformerBlockSubmodules(layer_specs=[specs[kind] for kind in kinds], layer_norm=rms_norm)
+
+
+def _kind_frequencies(section: Gpt, kind: str) -> Tensor:
+    layer = section.layers.kinds[kind]
+    partial = layer.rope.partial if layer.rope.type == "proportional" else 1.0
+    return inverse_frequencies(layer.attention.head_dim, layer.rope.theta, partial)

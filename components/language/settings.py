@@ -1,0 +1,69 @@
+"""The part of Megatron-Core's TransformerConfig that a spec decides; layouts and precision come from the run."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from torch import Tensor
+from torch.nn import functional
+
+from components.language.feed_forward import width_of
+from components.language.gpt_declaration import Experts, Gpt
+
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "silu": functional.silu,
+    "gelu": functional.gelu,
+    "gelu_pytorch_tanh": partial(functional.gelu, approximate="tanh"),
+}
+
+
+def transformer_settings(config: Gpt) -> dict[str, Any]:
+    """Keyword arguments for TransformerConfig.
+
+    Head counts and widths that differ between layer kinds are the first kind's here; layers read their own.
+
+    Raises:
+        ValueError: an unknown activation; layer kinds whose experts differ (Megatron-Core has one setting for all).
+    """
+    sizes = config.config
+    if sizes.activation not in ACTIVATIONS:
+        raise ValueError(f"activation {sizes.activation!r} is unknown; known: {', '.join(ACTIVATIONS)}")
+    first = config.layers.kinds[config.layers.order[0]]
+    return {
+        "num_layers": sizes.num_layers,
+        "hidden_size": sizes.hidden_size,
+        "num_attention_heads": first.attention.heads,
+        "num_query_groups": first.attention.kv_heads,
+        "kv_channels": first.attention.head_dim,
+        "ffn_hidden_size": width_of(first.ffn),
+        "layernorm_epsilon": sizes.norm_eps,
+        "normalization": "RMSNorm",
+        "activation_func": ACTIVATIONS[sizes.activation],
+        "gated_linear_unit": True,
+        "add_bias_linear": False,
+        "init_method_std": sizes.init_std,
+        "hidden_dropout": 0.0,
+        "attention_dropout": 0.0,
+        **_expert_settings(config),
+    }
+
+
+def _expert_settings(config: Gpt) -> dict[str, Any]:
+    kinds = [config.layers.kinds[kind].ffn.experts for kind in dict.fromkeys(config.layers.order)]
+    experts: set[Experts] = {part for part in kinds if part is not None}
+    if not experts:
+        return {}
+    if len(experts) > 1:
+        raise ValueError("layer kinds with different experts: Megatron-Core has one setting for all layers")
+    part = experts.pop()
+    return {
+        "num_moe_experts": part.num_experts,
+        "moe_router_topk": part.top_k,
+        "moe_ffn_hidden_size": part.intermediate_size,
+        "moe_router_pre_softmax": not part.router.renormalise,
+        "moe_router_score_function": "softmax",
+        "moe_router_dtype": "fp32",
+        "moe_router_load_balancing_type": "none",
+        "moe_aux_loss_coeff": 0.0,
+        "moe_token_dispatcher_type": "alltoall",
+    }
