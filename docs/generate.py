@@ -1,0 +1,207 @@
+"""Write docs/spec-reference.md from the attrs classes that specs are read into, so that it cannot say anything else.
+
+Run it with `make docs`; a test compares the page with what this makes.
+"""
+
+import inspect
+import types
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal, TypeAliasType, Union, get_args, get_origin
+
+import attrs
+
+from composer import masks
+from composer.edges import KINDS, Ref
+from composer.registry import Component, components
+from composer.schema import Document, HfDocument, InputDocument, NodeDocument, fields_by_key, merged_keys
+
+PAGE = Path(__file__).parent / "spec-reference.md"
+NAMES = {int: "int", float: "float", str: "text", bool: "bool", Any: "anything", types.NoneType: "null", Ref: "reference"}
+TERMS = {
+    "causal": masks.Causal,
+    "bidirectional": masks.Bidirectional,
+    "window(size)": masks.Window,
+    "chunk(size)": masks.Chunk,
+    "same_run(token, ...)": masks.SameRun,
+    "same_document": masks.SameDocument,
+    "prefix(token)": masks.Prefix,
+    "~a": masks.Not,
+    "a & b": masks.And,
+    "a | b": masks.Or,
+}
+# Sections whose form depends on a key inside them, and is therefore no class of its own.
+LATER = {"nodes": "mapping to [node](#nodes)", "edges": "list of [edge](#edges)"}
+HEAD = """\
+# Spec reference
+
+Written by `make docs` from the classes that specs are read into; do not edit.
+
+A spec is a YAML file. Every key is listed here; any other is an error. Values are never converted: `"1e-4"` in quotes is
+text, `1e-4` is a number, `on` is text.
+
+## In every place
+
+| | |
+|---|---|
+| `${hf.x.y}` | The value of the checkpoint's configuration, with its type. Inside longer text it is formatted in. In `{}` or `[]` it needs quotes. |
+| `when: hf.x.y` | Keeps the mapping it stands in only if the field is neither null, false, 0 nor empty. Also `not hf.x.y`, `hf.x.y == value`, `hf.x.y != value`. |
+| `--set a.b[2].c=value` | On the command line: overrides a value of the spec, or of the configuration (`--set hf.x.y=value`). The value is read as YAML. |
+"""
+
+
+def page() -> str:
+    """The whole page."""
+    return "\n".join([HEAD, *document(), *edges(), *mask_rules(), *nodes()]).rstrip() + "\n"
+
+
+def document() -> Iterator[str]:
+    """The top level, and the sections that are the same in every spec."""
+    yield from ("## Top level\n", doc(Document), *table(Document))
+    yield from ("### hf\n", doc(HfDocument), *table(HfDocument))
+    yield from ("### inputs\n", "One mapping for each input. " + doc(InputDocument), *table(InputDocument))
+    yield from ("### nodes\n", "One mapping for each node. " + doc(NodeDocument), *table(NodeDocument))
+
+
+def edges() -> Iterator[str]:
+    """One section for each edge kind."""
+    yield "## Edges\n"
+    yield "A list. `kind` says which of these an edge is.\n"
+    for kind, edge in KINDS.items():
+        ends = f"From {ports(edge.reads)} to {ports(edge.writes)}."
+        yield from (f"### {kind}\n", doc(edge), ends + "\n", *table(edge))
+
+
+def ports(port_types: tuple[str, ...]) -> str:
+    """Port types as a sentence holds them."""
+    return "any port" if port_types == ("any",) else f"a port of type {words(port_types)}"
+
+
+def mask_rules() -> Iterator[str]:
+    """Terms of the mask algebra."""
+    yield "## Mask rules\n"
+    yield "Which keys a query may attend to. `~` binds tightest, then `&`, then `|`; parentheses group.\n"
+    yield "A rule is text, or a list of `{when: ..., rule: ...}` of which exactly one must hold.\n"
+    yield "| term | allows |\n|---|---|"
+    for term, rule in TERMS.items():
+        yield f"| `{cell(term)}` | {cell(doc(rule))} |"
+    yield ""
+
+
+def nodes() -> Iterator[str]:
+    """One section for each component, and below it the classes its configuration is made of."""
+    yield "## Components\n"
+    for component in components().values():
+        yield f"### {component.name}\n"
+        yield f"{doc(component.config).strip()} Role: {component.role}.\n"
+        yield from table(component.config, component)
+        for part in parts(component.config):
+            yield from (f"#### {heading(part, component)}\n", doc(part), *table(part, component))
+
+
+def parts(config: type) -> Iterator[type]:
+    """The attrs classes below a configuration, each once, outermost first."""
+    seen: dict[type, None] = {}
+    waiting = [config]
+    for cls in waiting:
+        for attribute in fields_by_key(cls).values():
+            new = [part for part in classes_in(attribute.type) if part not in seen]
+            seen.update(dict.fromkeys(new))
+            waiting += new
+    yield from seen
+
+
+def classes_in(annotation: Any) -> list[type]:
+    """attrs classes inside a type."""
+    if attrs.has(annotation) and annotation is not Ref:
+        return [annotation]
+    return [cls for argument in get_args(annotation) for cls in classes_in(argument)]
+
+
+def table(cls: type, component: Component | None = None) -> Iterator[str]:
+    """A row for each key."""
+    rows = [
+        f"| `{key}` | {type_of(attribute, component)} | {default_of(attribute)} | "
+        f"{cell(attribute.metadata.get('description', ''))} |"
+        for key, attribute in fields_by_key(cls).items()
+    ]
+    rows += [
+        f"| `{key}` | mapping | none | What all entries of `{shared_by}` have in common; merged under each. |"
+        for key, shared_by in merged_keys(cls).items()
+    ]
+    if rows:
+        yield "| key | type | default | |\n|---|---|---|---|"
+        yield from rows
+    yield ""
+
+
+def type_of(attribute: "attrs.Attribute[Any]", component: Component | None) -> str:
+    """A type as a reader of YAML thinks of it."""
+    if choices := attribute.metadata.get("enum"):
+        return words(choices)
+    if attribute is fields_by_key(Document).get(attribute.name) and attribute.name in LATER:
+        return LATER[attribute.name]
+    return cell(name_of(attribute.type, component))
+
+
+def name_of(annotation: Any, component: Component | None) -> str:
+    """The name of a type, with a link where it has a section of its own."""
+    if isinstance(annotation, TypeAliasType):
+        return "[mask rule](#mask-rules)" if annotation.__name__ == "Rule" else name_of(annotation.__value__, component)
+    if annotation in NAMES:
+        return NAMES[annotation]
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin is Literal:
+        return words(arguments)
+    if origin in (Union, types.UnionType):
+        return " or ".join(name_of(argument, component) for argument in arguments)
+    if origin in (list, tuple):
+        return f"list of {name_of(arguments[0], component)}"
+    if origin is dict:
+        return f"mapping to {name_of(arguments[1], component)}"
+    if annotation in (HfDocument, InputDocument):
+        return {HfDocument: "[hf](#hf)", InputDocument: "[input](#inputs)"}[annotation]
+    assert component is not None and attrs.has(annotation), annotation
+    anchor = heading(annotation, component).lower().replace(" ", "-").replace(".", "")
+    return f"[{annotation.__name__}](#{anchor})"
+
+
+def heading(part: type, component: Component) -> str:
+    """A heading that no other component can have."""
+    return f"{component.name} {part.__name__}"
+
+
+def default_of(attribute: "attrs.Attribute[Any]") -> str:
+    """The default in YAML's words; `required` if there is none."""
+    match attribute.default:
+        case attrs.NOTHING:
+            return "required"
+        case attrs.Factory():  # type: ignore[misc]
+            return "its defaults" if attrs.has(attribute.type) else "none"
+        case None:
+            return "null"
+        case bool(value):
+            return str(value).lower()
+        case tuple():
+            return "none"
+        case value:
+            return f"`{value}`" if value != "" else "empty"
+
+
+def words(names: tuple[str, ...] | list[str]) -> str:
+    """Names as a sentence holds them."""
+    return " or ".join(f"`{name}`" for name in names)
+
+
+def doc(cls: type) -> str:
+    """The first paragraph of the class's docstring; what follows there is for those who read the code."""
+    return " ".join((inspect.getdoc(cls) or "").partition("\n\n")[0].split()) + "\n"
+
+
+def cell(text: str) -> str:
+    """Text that may stand in a table."""
+    return " ".join(text.split()).replace("|", "\\|")
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(), encoding="utf-8")
