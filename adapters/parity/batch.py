@@ -1,0 +1,113 @@
+"""A small batch that reaches every rule of the wiring: several pictures, adjacent ones, a long one, padding."""
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from attrs import frozen
+from torch import Tensor
+
+from adapters.parity.tiny import FIRST_SPECIAL_TOKEN
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+    from composer import Graph
+
+FIRST_TEXT_TOKEN = 3
+# Each row: numbers of text tokens, and pictures by size in pooled patches (height, width). The first picture is longer
+# than the window, the next two adjoin; a picture opens the second row and closes the last. Rows differ in length.
+ROWS: tuple[tuple[int | tuple[int, int], ...], ...] = (
+    (3, (3, 4), 2, (1, 2), (1, 3), 6),
+    ((2, 2), 7),
+    (5, (2, 3)),
+)
+PAD_LEFT = (False, False, True)
+
+
+class BatchError(ValueError):
+    """No test pictures can be made for the spec's inputs."""
+
+
+@frozen
+class Batch:
+    """Inputs of one step. B rows of S tokens; all images of the batch behind one another, in row order."""
+
+    input_ids: Tensor  # [B, S] int64
+    attention_mask: Tensor  # [B, S] bool, True at real tokens
+    features: dict[str, Tensor]  # the spec's other inputs by name
+    token_types: Tensor  # [B, S] int64: 1 image, 2 video, 0 other
+    labels: Tensor  # [B, S] int64, already shifted: the next token
+    loss_mask: Tensor  # [B, S] bool, True where the next token is real text
+    images_per_sample: Tensor  # [B] int64
+
+
+def make_batch(graph: "Graph", oracle: "PreTrainedModel", seed: int = 0) -> Batch:
+    """Make the batch that `ROWS` describes for the spec's inputs.
+
+    How many feature rows, and so placeholders, a picture has is asked of the oracle.
+
+    Raises:
+        BatchError: the spec has no patch inputs, or the oracle has no `get_image_features`.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    sizes = [part for row in ROWS for part in row if isinstance(part, tuple)]
+    features = _patches(graph, sizes, generator)
+    counts = iter(_feature_rows(oracle, features))
+    image = graph.tokens["image"]
+    rows = []
+    for row in ROWS:
+        text = [image if isinstance(part, tuple) else -1 for part in row for _ in range(_length(part, counts))]
+        rows.append(text)
+    length = max(map(len, rows))
+    ids = torch.randint(FIRST_TEXT_TOKEN, FIRST_SPECIAL_TOKEN, (len(rows), length), generator=generator)
+    valid = torch.zeros(len(rows), length, dtype=torch.bool)
+    for number, row in enumerate(rows):
+        start = length - len(row) if PAD_LEFT[number] else 0
+        valid[number, start : start + len(row)] = True
+        ids[number, start : start + len(row)] = torch.where(
+            torch.tensor(row) == image, image, ids[number, start : start + len(row)]
+        )
+    ids[~valid] = 0
+    return _batch(ids, valid, features, image)
+
+
+def _batch(ids: Tensor, valid: Tensor, features: dict[str, Tensor], image: int) -> Batch:
+    pictured = ids == image
+    labels, text = torch.zeros_like(ids), torch.zeros_like(valid)
+    labels[:, :-1] = ids[:, 1:]
+    text[:, :-1] = valid[:, :-1] & valid[:, 1:] & ~pictured[:, 1:]
+    per_sample = [sum(isinstance(part, tuple) for part in row) for row in ROWS]
+    return Batch(ids, valid, features, pictured.long(), labels * text, text, torch.tensor(per_sample))
+
+
+def _length(part: int | tuple[int, int], counts: Any) -> int:
+    return part if isinstance(part, int) else next(counts)
+
+
+def _patches(graph: "Graph", sizes: list[tuple[int, int]], generator: torch.Generator) -> dict[str, Tensor]:
+    """Patches [images, P, patch_dim] float32 in 0..1 and their (x, y) [images, P, 2] int64, -1 at padding."""
+    pixels = [name for name, port in graph.inputs.items() if port.type == "pixels" and len(port.shape) == 3]
+    positions = [name for name, port in graph.inputs.items() if port.type == "positions" and port.shape[-1] == 2]
+    if len(pixels) != 1 or len(positions) != 1 or "image" not in graph.tokens:
+        raise BatchError(
+            f"{graph.name}: test pictures are made for one input of patches [image, patch, patch_dim], one of their "
+            "positions [image, patch, 2] and a token named image"
+        )
+    vision = graph.hf_config["vision_config"]
+    pool = vision.get("pooling_kernel_size", 1)
+    grids = [(height * pool, width * pool) for height, width in sizes]
+    most = max(height * width for height, width in grids)
+    values = torch.rand(len(grids), most, 3 * vision["patch_size"] ** 2, generator=generator)
+    places = torch.full((len(grids), most, 2), -1)
+    for number, (height, width) in enumerate(grids):
+        y, x = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
+        places[number, : height * width] = torch.stack([x.flatten(), y.flatten()], -1)
+        values[number, height * width :] = 0
+    return {pixels[0]: values, positions[0]: places}
+
+
+@torch.no_grad()
+def _feature_rows(oracle: "PreTrainedModel", features: dict[str, Tensor]) -> list[int]:
+    if not hasattr(oracle, "get_image_features"):
+        raise BatchError(f"{type(oracle).__name__} has no get_image_features: the rows of a picture are unknown")
+    return [len(rows) for rows in oracle.get_image_features(**features).pooler_output]

@@ -1,0 +1,116 @@
+"""Shrink a checkpoint's plain configuration to a model of a few hundred thousand parameters, of the same structure.
+
+Widths are capped to values that all differ, so that a transposed or swapped matrix cannot pass; switches, layer kinds
+and the order in which they alternate stay as they are.
+"""
+
+from itertools import groupby
+from typing import Any
+
+TEXT_CAPS = {
+    "vocab_size": 256,
+    "vocab_size_per_layer_input": 256,
+    "max_position_embeddings": 256,
+    "hidden_size": 56,
+    "intermediate_size": 96,
+    "moe_intermediate_size": 40,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "head_dim": 16,
+    "sliding_window": 8,
+    "num_experts": 8,
+    "top_k_experts": 2,
+    "num_hidden_layers": 2,
+}
+TOWER_CAPS = {
+    "hidden_size": 40,
+    "intermediate_size": 64,
+    "num_attention_heads": 2,
+    "num_key_value_heads": 2,
+    "head_dim": 16,
+    "global_head_dim": 16,
+    "patch_size": 4,
+    "position_embedding_size": 32,
+    "num_hidden_layers": 2,
+}
+HEAD_DIMS = (16, 32, 64)
+FIRST_SPECIAL_TOKEN = 128  # text of test batches stays below
+MAX_RUN_OF_LAYERS, MAX_RUNS_OF_LAYERS = 2, 4
+
+
+def shrink(plain: dict[str, Any]) -> dict[str, Any]:
+    """A plain configuration with tiny sizes; `plain` is not changed.
+
+    Token ids beyond the tiny vocabulary move to its end, in their order.
+    """
+    tiny = {key: _part(value) if _is_part(value) else value for key, value in plain.items()}
+    if "vocab_size" in tiny:
+        tiny = _part(tiny)
+    return _move_tokens(tiny)
+
+
+def _is_part(value: Any) -> bool:
+    return isinstance(value, dict) and "model_type" in value
+
+
+def _part(config: dict[str, Any]) -> dict[str, Any]:
+    """One level of the configuration: the text model's or a tower's."""
+    caps = TEXT_CAPS if "vocab_size" in config else TOWER_CAPS
+    tiny = {key: min(value, caps[key]) if key in caps and value else value for key, value in config.items()}
+    if config.get("num_key_value_heads") == config.get("num_attention_heads"):
+        tiny |= {key: tiny["num_attention_heads"] for key in ["num_key_value_heads"] if key in tiny}
+    if config.get("layer_types"):
+        tiny["layer_types"] = _shorten(config["layer_types"])
+        tiny["num_hidden_layers"] = len(tiny["layer_types"])
+    if "kinds" in config:
+        tiny["kinds"] = _kinds(config["kinds"])
+    return tiny
+
+
+def _shorten(layer_types: list[str]) -> list[str]:
+    """The first runs of layers of one kind, each of two layers at most."""
+    runs = [list(run)[:MAX_RUN_OF_LAYERS] for _, run in groupby(layer_types)]
+    return sum(runs[:MAX_RUNS_OF_LAYERS], [])
+
+
+def _kinds(kinds: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Kinds that differ still differ, and in the same direction."""
+    dims = sorted({kind["head_dim"] for kind in kinds.values() if "head_dim" in kind})
+    heads = sorted({kind["num_key_value_heads"] for kind in kinds.values() if "num_key_value_heads" in kind})
+    small = {}
+    for name, kind in kinds.items():
+        small[name] = dict(kind)
+        if "head_dim" in kind:
+            small[name]["head_dim"] = HEAD_DIMS[dims.index(kind["head_dim"])]
+        if "num_key_value_heads" in kind:
+            from_largest = len(heads) - 1 - heads.index(kind["num_key_value_heads"])
+            small[name]["num_key_value_heads"] = max(TEXT_CAPS["num_key_value_heads"] >> from_largest, 1)
+    return small
+
+
+def _move_tokens(config: dict[str, Any]) -> dict[str, Any]:
+    special = sorted({token for level in _levels(config) for key in level for token in _tokens(key, level[key])})
+    moved = {token: TEXT_CAPS["vocab_size"] - len(special) + rank for rank, token in enumerate(special)}
+
+    def move(level: dict[str, Any]) -> dict[str, Any]:
+        return {
+            key: move(value) if _is_part(value) else _replaced(value, moved) if _tokens(key, value) else value
+            for key, value in level.items()
+        }
+
+    return move(config)
+
+
+def _levels(config: dict[str, Any]) -> list[dict[str, Any]]:
+    return [config, *(value for value in config.values() if _is_part(value))]
+
+
+def _tokens(key: str, value: Any) -> list[int]:
+    """Token ids under this key that do not fit below the special ones."""
+    if not key.endswith(("token_id", "token_index")):
+        return []
+    return [token for token in (value if isinstance(value, list) else [value]) if (token or 0) >= FIRST_SPECIAL_TOKEN]
+
+
+def _replaced(value: Any, moved: dict[int, int]) -> Any:
+    return [moved.get(token, token) for token in value] if isinstance(value, list) else moved.get(value, value)
