@@ -4,8 +4,10 @@ import re
 from pathlib import Path
 
 import pytest
+import torch
 
-from composer import load, masks
+from adapters.megatron import build, runtime
+from composer import SpecError, load, masks
 from docs.generate import PAGE, TERMS, page
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -38,10 +40,29 @@ def test_links_lead_somewhere(source: Path) -> None:
             assert anchor in anchors(target.read_text(encoding="utf-8")), link
 
 
-def test_the_first_spec_is_a_spec(tmp_path: Path) -> None:
-    blocks = re.findall(r"^```yaml\n(.*?)^```", (ROOT / "docs" / "first-spec.md").read_text(), re.DOTALL | re.MULTILINE)
-    whole = [block for block in blocks if block.startswith("spec: 1")]
-    assert len(whole) == 1
-    path = tmp_path / "first.yaml"
-    path.write_text(whole[0])
-    assert load(path).name == "my_llava"
+@pytest.fixture
+def first_spec(tmp_path: Path) -> Path:
+    """The one whole spec of docs/first-spec.md, as a file."""
+    text = (ROOT / "docs" / "first-spec.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"^```yaml\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+    (whole,) = [block for block in blocks if block.startswith("spec: 1")]
+    path = tmp_path / "my_llava.yaml"
+    path.write_text(whole, encoding="utf-8")
+    return path
+
+
+def test_the_first_spec_runs(first_spec: Path) -> None:
+    runtime.init(seed=1)
+    model = build(load(first_spec))
+    ids = torch.full((2, 24), 7)
+    ids[:, 3:19] = 500  # sixteen rows of a picture of 64 x 64 pixels
+    logits = model(ids, None, None, pixel_values=torch.randn(2, 3, 64, 64))
+    assert logits.shape == (2, 24, 512)
+    assert torch.isfinite(logits).all()
+
+
+def test_the_first_spec_has_the_error_it_speaks_of(first_spec: Path) -> None:
+    with pytest.raises(SpecError) as error:
+        load(first_spec, overrides=["nodes.projector.out_dim=96"])
+    assert "96" in str(error.value)
+    assert "128" in str(error.value)

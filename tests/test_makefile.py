@@ -47,7 +47,9 @@ def test_no_interpreter_at_all(tree: Path) -> None:
     tools = tree / "tools"
     tools.mkdir()
     for name in ("make", "bash", "head", "touch", "sh"):
-        (tools / name).symlink_to(next(Path(place) / name for place in os.get_exec_path() if (Path(place) / name).exists()))
+        (tools / name).symlink_to(
+            next(Path(place) / name for place in os.get_exec_path() if (Path(place) / name).exists())
+        )
     done = make(tree, "test", path=str(tools))
     assert done.returncode != 0
     assert "vlm-composer needs Python 3.12" in done.stderr

@@ -55,7 +55,12 @@ def test_an_override_of_nothing(run: Run) -> None:
 
 @pytest.mark.parametrize(
     "words",
-    [["validat", "gemma4_vl"], ["validate"], ["validate", "gemma4_vl", "--sett", "a=1"], ["show", "gemma4_vl", "--format", "png"]],
+    [
+        ["validat", "gemma4_vl"],
+        ["validate"],
+        ["validate", "gemma4_vl", "--sett", "a=1"],
+        ["show", "gemma4_vl", "--format", "png"],
+    ],
     ids=" ".join,
 )
 def test_words_that_are_no_command(run: Run, words: list[str]) -> None:

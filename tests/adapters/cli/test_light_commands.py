@@ -36,7 +36,9 @@ def test_validate_counts_what_it_found(run: Run) -> None:
 
 def test_hf_and_set_reach_the_graph(run: Run) -> None:
     dense = ROOT / "specs" / "configs" / "gemma4_31b.json"
-    outcome = run("dump", "gemma4_vl", "--hf", str(dense), "--set", "hf.vision_config.hidden_size=96", "--set", "name=mine")
+    outcome = run(
+        "dump", "gemma4_vl", "--hf", str(dense), "--set", "hf.vision_config.hidden_size=96", "--set", "name=mine"
+    )
     assert outcome.status == 0, outcome.err
     dumped = yaml.safe_load(outcome.out)
     assert dumped["name"] == "mine"
