@@ -8,6 +8,7 @@ from typing import Any
 from attrs import field, frozen
 
 from composer.edges import Edge, Ref
+from composer.origins import Origins
 from composer.registry import Component, Ports, components
 
 __all__ = ["Edge", "Graph", "HfSection", "Input", "Node", "Ref"]
@@ -49,7 +50,8 @@ class HfSection:
 class Graph:
     """Inputs, nodes and the edges between them.
 
-    `hf_config` is the plain dict the spec was resolved against, empty if there is none. Nothing is checked on
+    `hf_config` is the plain dict the spec was resolved against, empty if there is none. `origins`, of a graph that was
+    read from a file, knows where everything was written; it does not count in comparisons. Nothing is checked on
     construction: see `check`.
     """
 
@@ -61,6 +63,7 @@ class Graph:
     nodes: dict[str, Node] = field(factory=dict)
     edges: tuple[Edge, ...] = field(default=(), converter=tuple)
     hf_config: dict[str, Any] = field(factory=dict)
+    origins: Origins | None = field(default=None, eq=False, repr=False)
 
     @cached_property
     def _ends(self) -> dict[str, tuple[Edge, ...]]:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import yaml
+from attrs import evolve
 from yaml.cyaml import CParser
 
 from composer.errors import Location, Problem, SpecError
@@ -120,13 +121,16 @@ class _Reader:
             self._anchors[event.anchor] = None
         before = self._num_values
         value: Any
+        inset = None
         if kind is yaml.ScalarEvent:
             value = scalar(event.value) if event.implicit[0] else event.value
+            extra = event.end_mark.index - mark.index - len(event.value)
+            inset = extra // 2 if extra == (0 if event.implicit[0] else 2) else None
         elif kind is yaml.MappingStartEvent:
             value = self._mapping(events, depth)
         else:
             value = self._sequence(events, depth)
-        tree = Tree(value, self.file, mark.line + 1, mark.column + 1, key)
+        tree = Tree(value, self.file, mark.line + 1, mark.column + 1, key, None, inset)
         if event.anchor is not None:
             self._anchors[event.anchor] = (tree, self._num_values - before + 1)
         return tree
@@ -141,7 +145,7 @@ class _Reader:
         self._num_values += num_values
         if self._num_values > _MAX_VALUES:
             raise self._unusable(event, f"aliases repeat values until there are more than {_MAX_VALUES}.")
-        return Tree(tree.value, tree.file, tree.line, tree.column, key)
+        return evolve(tree, key=key)
 
     def _sequence(self, events: Iterator[Any], depth: int) -> list[Tree]:
         items = []

@@ -14,7 +14,8 @@ class Tree:
     """One value of a document and the position it was written at (from 1).
 
     `value` is a scalar, a dict of trees or a list of trees; where `hf` names the field of the Hugging Face
-    configuration that the value was read from (`hf.text_config`), it is plain data of any depth.
+    configuration that the value was read from (`hf.text_config`), it is plain data of any depth. `inset` is the number
+    of columns from the position to the first character of a text that is written as it reads, on one line.
     """
 
     value: Any
@@ -23,6 +24,7 @@ class Tree:
     column: int
     key: tuple[int, int] | None = None
     hf: str | None = None
+    inset: int | None = None
 
     @property
     def location(self) -> Location:
@@ -33,6 +35,10 @@ class Tree:
     def key_location(self) -> Location:
         """Where the value's key is written; of an item of a list, the item."""
         return Location(self.file, *(self.key or (self.line, self.column)))
+
+    def character(self, index: int) -> Location | None:
+        """Where a character of a text is written; None if the text is not written as it reads."""
+        return None if self.inset is None else Location(self.file, self.line, self.column + self.inset + index)
 
     @property
     def origin(self) -> str:
@@ -67,7 +73,7 @@ class Tree:
 
     def with_value(self, value: Any) -> "Tree":
         """Another value at the same place."""
-        return evolve(self, value=value)
+        return Tree(value, self.file, self.line, self.column, self.key, self.hf)
 
     def plain(self) -> Any:
         """The data without positions; shares nothing mutable with the tree's own data."""

@@ -1,0 +1,168 @@
+"""A spec file into a checked graph."""
+
+import gc
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+from attrs import define, evolve, field
+
+from composer.checks import findings
+from composer.decode import Collector
+from composer.document import Reading, read_document
+from composer.errors import Location, Problem, SpecError
+from composer.finding import Finding
+from composer.graph import Graph
+from composer.interpolate import interpolate
+from composer.origins import Origins, renumber
+from composer.overrides import Override, apply_to_hf, apply_to_tree, parse_overrides
+from composer.source import parse
+from composer.tree import Tree
+from composer.when import prune
+
+
+def load(path: str | Path, *, hf: Mapping[str, Any] | None = None, overrides: Sequence[str] = ()) -> Graph:
+    """Read and check a spec.
+
+    Args:
+        path: the YAML file; its name, as given here, is what errors quote.
+        hf: the plain configuration of a checkpoint; None: the spec's own `hf.config` or `hf.default`.
+        overrides: `path=value` each, see `composer.overrides`.
+
+    Raises:
+        SpecError: everything that is wrong with it, sorted by line.
+    """
+    return loads(_read(Path(path), str(path)), file=str(path), hf=hf, overrides=overrides)
+
+
+def loads(
+    text: str, *, file: str = "<text>", hf: Mapping[str, Any] | None = None, overrides: Sequence[str] = ()
+) -> Graph:
+    """Read and check a spec given as text; `hf.default` is relative to the folder of `file`, which need not exist.
+
+    Raises:
+        SpecError: everything that is wrong with it, sorted by line.
+    """
+    with _without_garbage_collection():
+        source = _Source(file, text)
+        tree, found = parse(text, file)
+        source.problems += found
+        graph = _resolve(source, tree, hf, overrides)
+    if source.problems:
+        raise source.error()
+    return graph
+
+
+@define
+class _Source:
+    file: str
+    text: str
+    problems: list[Problem] = field(factory=list)
+
+    def error(self) -> SpecError:
+        # A shared mapping's mistake shows in every entry it is merged into: once is enough.
+        once = {(problem.location, problem.message): problem for problem in reversed(self.problems)}
+        return SpecError(once.values(), {self.file: self.text})
+
+
+def _resolve(source: _Source, tree: Tree, hf: Mapping[str, Any] | None, texts: Sequence[str]) -> Graph:
+    if not tree.is_mapping:
+        source.problems.append(Problem(tree.location, "", "a spec is a mapping, with the keys spec, name, nodes, ..."))
+        raise source.error()
+    overrides, found = parse_overrides(texts)
+    source.problems += found
+    tree, found = apply_to_tree(tree, overrides)
+    source.problems += found
+    config = _hf_config(source, tree, hf, overrides)
+    tree, found = prune(tree, config)
+    source.problems += found
+    tree, found = interpolate(tree, config)
+    source.problems += found
+    collector = Collector()
+    reading = read_document(tree, collector)
+    source.problems += collector.problems
+    origins = Origins(tree, {source.file: source.text})
+    source.problems += origins.problems(_findings(reading))
+    return evolve(reading.graph, hf_config=config or {}, origins=origins)
+
+
+def _findings(reading: Reading) -> Iterator[Finding]:
+    if not reading.checkable:
+        return
+    for finding in findings(reading.graph):
+        if not reading.doubts(finding):
+            yield renumber(finding, reading.edge_numbers)
+
+
+def _hf_config(
+    source: _Source, tree: Tree, given: Mapping[str, Any] | None, overrides: Sequence[Override]
+) -> dict[str, Any] | None:
+    """The configuration that a spec reads, with overrides; None for a spec that reads none."""
+    section = tree.child("hf")
+    changes = [override for override in overrides if override.on_hf]
+    if section is None or section.value is None:
+        if given is not None:
+            message = "a configuration is given, but the spec has no hf section that would read it."
+            source.problems.append(Problem(tree.location, "hf", message))
+        source.problems += [
+            Problem(change.value.location, "hf", "the spec has no hf section, so there is nothing to set.")
+            for change in changes
+        ]
+        return None
+    inline, default = section.child("config"), section.child("default")
+    if given is not None:
+        config = deepcopy(dict(given))
+    elif inline is not None and inline.is_mapping:
+        config = inline.plain()
+    elif default is not None and isinstance(default.value, str):
+        config = _default_config(source, default)
+    else:
+        message = "no configuration: give one (--hf), or name a file (default: configs/model.json)."
+        raise SpecError([*source.problems, Problem(section.key_location, "hf", message)], {source.file: source.text})
+    config, found = apply_to_hf(config, changes)
+    source.problems += found
+    return config
+
+
+def _default_config(source: _Source, default: Tree) -> dict[str, Any]:
+    import specs  # data only; imported here because only this needs the folder
+
+    folders = [Path(source.file).parent, *map(Path, specs.__path__)]
+    file = next((found for folder in folders if (found := folder / default.value).is_file()), None)
+    if file is None:
+        message = f"no file {default.value} beside this spec or among the shipped ones."
+    else:
+        try:
+            config = json.loads(_read(file, str(file)))
+            if isinstance(config, dict):
+                return config
+            message = f"{file} holds no JSON object."
+        except json.JSONDecodeError as error:
+            message = f"{file}:{error.lineno}:{error.colno}: no JSON: {error.msg}."
+    problem = Problem(default.location, "hf.default", message)
+    raise SpecError([*source.problems, problem], {source.file: source.text})
+
+
+def _read(path: Path, name: str) -> str:
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        message = f"no UTF-8 text: byte {error.start} is {error.object[error.start]:#04x}."
+        raise SpecError([Problem(Location(name, 1, 1), "", message)]) from None
+    except OSError as error:
+        raise SpecError([Problem(None, "", f"{name}: cannot be read: {error.strerror}.")]) from None
+
+
+@contextmanager
+def _without_garbage_collection() -> Iterator[None]:
+    """Reading allocates many objects and frees none: collecting between would be a third of the time."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()

@@ -1,0 +1,68 @@
+"""Where everything in a graph was written, for errors and for `dump --origin`."""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+
+from attrs import field, frozen
+
+from composer.errors import Location, Problem
+from composer.finding import Finding
+from composer.path import Path, PathSyntaxError, format_path, parse_path
+from composer.tree import Tree
+
+_EDGE = re.compile(r"^edges\[(\d+)\]")
+
+
+@frozen
+class Origins:
+    """The document a graph was read from.
+
+    `tree` is the resolved document, `sources` the text of each file it came from.
+    """
+
+    tree: Tree
+    sources: Mapping[str, str] = field(repr=False)
+
+    def locate(self, path: Path) -> Location:
+        """Where a path is written; of something that is not, where the thing it belongs to starts."""
+        tree, depth = self._nearest(path)
+        return tree.location if depth == len(path) and not tree.is_mapping else tree.key_location
+
+    def origin(self, path: Path) -> str | None:
+        """`file:line`, `--set path=value` or `hf.field`; None for a value that nobody wrote."""
+        tree, depth = self._nearest(path)
+        return tree.origin if depth == len(path) else None
+
+    def problems(self, findings: Iterable[Finding]) -> list[Problem]:
+        """Findings with their places, and in their words those of what they are about."""
+        return [
+            Problem(
+                self.locate(_path(finding.path)), finding.path, finding.text(lambda path: str(self.locate(_path(path))))
+            )
+            for finding in findings
+        ]
+
+    def _nearest(self, path: Path) -> tuple[Tree, int]:
+        tree = self.tree
+        for depth, step in enumerate(path):
+            child = tree.child(step)
+            if child is None:
+                return tree, depth
+            tree = child
+        return tree, len(path)
+
+
+def renumber(finding: Finding, numbers: Sequence[int]) -> Finding:
+    """A finding about the i-th edge as one about edge `numbers[i]`."""
+
+    def path(text: str) -> str:
+        return _EDGE.sub(lambda match: f"edges[{numbers[int(match[1])]}]", text)
+
+    return Finding(path(finding.path), finding.message, tuple(map(path, finding.related)))
+
+
+def _path(text: str) -> Path:
+    try:
+        return parse_path(text)
+    except PathSyntaxError:
+        return ()
