@@ -38,8 +38,12 @@ TERMS = {
     "a & b": masks.And,
     "a | b": masks.Or,
 }
-# Sections whose form depends on a key inside them, and is therefore no class of its own.
-LATER = {"nodes": "mapping to [node](#nodes)", "edges": "list of [edge](#edges)"}
+# Sections with a heading of their own further down the page.
+LATER = {
+    "inputs": "mapping to [input](#inputs)",
+    "nodes": "mapping to [node](#nodes)",
+    "edges": "list of [edge](#edges)",
+}
 HEAD = """\
 # Spec reference
 
@@ -168,8 +172,8 @@ def name_of(annotation: Any, component: Component | None) -> str:
         return f"list of {name_of(arguments[0], component)}"
     if origin is dict:
         return f"mapping to {name_of(arguments[1], component)}"
-    if annotation in (HfDocument, InputDocument):
-        return {HfDocument: "[hf](#hf)", InputDocument: "[input](#inputs)"}[annotation]
+    if annotation is HfDocument:
+        return "[hf](#hf)"
     assert component is not None, annotation
     anchor = heading(annotation, component).lower().replace(" ", "-").replace(".", "")
     return f"[{annotation.__name__}](#{anchor})"

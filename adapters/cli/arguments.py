@@ -46,6 +46,16 @@ def spec_file(spec: str) -> Path:
     raise UsageError(f"{spec}: no such file, and no shipped spec has this name.{hint} Shipped: {', '.join(shipped)}.")
 
 
+def existing(path: Path | None) -> None:
+    """Say so now if a path that was given leads nowhere.
+
+    Raises:
+        UsageError: nothing is there.
+    """
+    if path is not None and not path.exists():
+        raise UsageError(f"{path}: no such file or directory.")
+
+
 def plain_config(hf: str | None) -> dict[str, Any] | None:
     """The plain configuration that `--hf` names; None without it, so that the spec's default is taken.
 
