@@ -1,0 +1,58 @@
+"""A model's card under `docs/models/`: what was compared, and how far apart it was."""
+
+from pathlib import Path
+
+from adapters.parity.report import GRADIENT_BOUND, LOGITS_BOUND, LOSS_BOUND, ParityReport, VariantReport
+
+
+def write_card(report: ParityReport, folder: str | Path) -> Path:
+    """Write `<folder>/<spec>.md` and return its path.
+
+    Raises:
+        ValueError: the report is red; a card is a claim.
+    """
+    if not report.green:
+        raise ValueError(f"{report.spec} has no parity: no card is written")
+    path = Path(folder) / f"{report.spec}.md"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(card(report), encoding="utf-8")
+    return path
+
+
+def card(report: ParityReport) -> str:
+    """The card as Markdown."""
+    versions = ", ".join(f"{name} {version}" for name, version in report.versions.items())
+    lines = [
+        f"# {report.spec}",
+        "",
+        f"Measured against `{report.architecture}` of transformers: tiny random models in float32 on the CPU, weights",
+        "loaded from a checkpoint that transformers saved, every parameter and persistent buffer perturbed. The batch has",
+        "several pictures, adjacent ones, one longer than the window, and padding on either side.",
+        "",
+        f"Relative errors, norm-wise; bounds: logits {LOGITS_BOUND:.0e}, loss {LOSS_BOUND:.0e}, each gradient "
+        f"{GRADIENT_BOUND:.0e}. {versions}.",
+        "",
+        "| variant | parameters | logits | loss | gradients compared | worst gradient | checkpoint → model → checkpoint |",
+        "|---|---|---|---|---|---|---|",
+        *map(_line, report.variants),
+        "",
+        f"Again: `vlm-composer parity {report.spec}`",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _line(variant: VariantReport) -> str:
+    if variant.skipped or not (variant.logits and variant.loss and variant.worst_gradient):
+        return f"| {variant.name} | not made: {variant.skipped} | | | | | |"
+    worst = variant.worst_gradient
+    cells = (
+        variant.name,
+        f"{variant.parameters:,}",
+        f"{variant.logits.error:.1e}",
+        f"{variant.loss.error:.1e}",
+        f"{len(variant.gradients)}",
+        f"{worst.error:.1e} `{worst.name}`",
+        "same bits",
+    )
+    return f"| {' | '.join(cells)} |"

@@ -1,0 +1,150 @@
+"""A composed model and its oracle with the same weights, and everything that is measured between them."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+import torch
+from attrs import frozen
+from torch import Tensor, nn
+
+from adapters.parity.batch import Batch, make_batch
+from adapters.parity.gradients import gradients, oracle_gradients
+from adapters.parity.oracle import build_oracle, oracle_logits, oracle_loss
+from adapters.parity.report import (
+    LOGITS_BOUND,
+    LOSS_BOUND,
+    Measure,
+    VariantReport,
+    gradient_errors,
+    relative_error,
+)
+from adapters.parity.trace import after_last_part, first_wrong_part
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+    from composer import Graph
+
+
+@frozen(eq=False)
+class Pair:
+    """Two models with the same weights, and a batch for both."""
+
+    graph: "Graph"
+    ours: nn.Module
+    oracle: "PreTrainedModel"
+    batch: Batch
+    checkpoint: Path
+    """Where transformers saved the oracle, and the composed model got its weights from."""
+
+
+@contextmanager
+def make_pair(graph: "Graph", seed: int = 0) -> Iterator[Pair]:
+    """Build the oracle, let transformers save it, build the composed model and import the checkpoint.
+
+    Raises:
+        CheckpointError: the checkpoint does not fit the composed model.
+    """
+    from adapters.huggingface import import_weights
+    from adapters.megatron import build
+
+    oracle = build_oracle(graph, seed)
+    with TemporaryDirectory(prefix="vlm-composer-parity-") as folder:
+        checkpoint = Path(folder) / "oracle"
+        oracle.save_pretrained(checkpoint)
+        ours = build(graph, dtype=torch.float32).eval()
+        import_weights(ours, checkpoint)
+        yield Pair(graph, ours, oracle, make_batch(graph, oracle, seed), checkpoint)
+
+
+def logits(ours: nn.Module, batch: Batch) -> Tensor:
+    """[B, S, V] float32."""
+    output: Tensor = ours(
+        input_ids=batch.input_ids,
+        attention_mask=batch.attention_mask,
+        images_per_sample=batch.images_per_sample,
+        **batch.features,
+    )
+    return output
+
+
+def loss(ours: nn.Module, batch: Batch) -> Tensor:
+    """Mean of the unreduced loss over `batch.loss_mask`, as training loops reduce it."""
+    losses, mask = ours(
+        input_ids=batch.input_ids,
+        attention_mask=batch.attention_mask,
+        labels=batch.labels,
+        loss_mask=batch.loss_mask.float(),
+        **batch.features,
+    )
+    mean: Tensor = (losses * mask).sum() / mask.sum()
+    return mean
+
+
+def measure(pair: Pair, name: str) -> VariantReport:
+    """Logits, loss, every gradient, and the way back to a checkpoint; the first wrong part if they differ."""
+    valid = pair.batch.attention_mask
+    with torch.no_grad():
+        mine, theirs = logits(pair.ours, pair.batch), oracle_logits(pair.oracle, pair.batch)
+    logits_error = Measure("logits", relative_error(mine[valid], theirs[valid]), LOGITS_BOUND)
+    for model in (pair.ours, pair.oracle):
+        model.zero_grad(set_to_none=True)
+    losses = loss(pair.ours, pair.batch), oracle_loss(pair.oracle, pair.batch)
+    for value in losses:
+        value.backward()
+    return VariantReport(
+        name=name,
+        parameters=sum(parameter.numel() for parameter in pair.oracle.parameters()),
+        logits=logits_error,
+        loss=Measure("loss", relative_error(losses[0].detach(), losses[1].detach()), LOSS_BOUND),
+        gradients=gradient_errors(gradients(pair.ours, pair.graph), oracle_gradients(pair.oracle)),
+        round_trip=round_trip(pair),
+        wrong_part=None if logits_error.passed else wrong_part(pair),
+    )
+
+
+def wrong_part(pair: Pair) -> str:
+    """Where the two models part, in words."""
+    part = first_wrong_part(
+        pair.graph,
+        pair.ours,
+        pair.oracle,
+        lambda: logits(pair.ours, pair.batch),
+        lambda: oracle_logits(pair.oracle, pair.batch),
+        pair.batch.attention_mask,
+    )
+    return part or after_last_part(pair.graph)
+
+
+def round_trip(pair: Pair) -> tuple[str, ...]:
+    """Export, compare with the checkpoint bit by bit, reload with transformers, compare logits bit by bit."""
+    from adapters.huggingface import export_weights
+
+    exported = pair.checkpoint.parent / "exported"
+    export_weights(pair.ours, exported)
+    problems = _different_tensors(pair.checkpoint, exported)
+    reloaded = type(pair.oracle).from_pretrained(exported, attn_implementation="eager", dtype=torch.float32).eval()
+    with torch.no_grad():
+        same = torch.equal(oracle_logits(reloaded, pair.batch), oracle_logits(pair.oracle, pair.batch))
+    return (*problems, *([] if same else ["transformers' logits after reloading the export differ"]))
+
+
+def _different_tensors(source: Path, exported: Path) -> list[str]:
+    before, after = _tensors(source), _tensors(exported)
+    names = sorted(before.keys() | after.keys())
+    return [f"{name}: not the same bits after export" for name in names if not _same(before.get(name), after.get(name))]
+
+
+def _tensors(folder: Path) -> dict[str, Tensor]:
+    from safetensors.torch import load_file
+
+    return {name: tensor for file in folder.glob("*.safetensors") for name, tensor in load_file(file).items()}
+
+
+def _same(before: Tensor | None, after: Tensor | None) -> bool:
+    if before is None or after is None or before.dtype != after.dtype or before.shape != after.shape:
+        return False
+    return before.contiguous().view(-1).view(torch.uint8).equal(after.contiguous().view(-1).view(torch.uint8))

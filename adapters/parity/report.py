@@ -1,0 +1,173 @@
+"""What parity found: numbers, their bounds, and the first part that is wrong."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import torch
+from attrs import frozen
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+LOGITS_BOUND = 1e-5
+LOSS_BOUND = 1e-6
+GRADIENT_BOUND = 1e-4
+
+
+def relative_error(ours: Tensor, oracle: Tensor) -> float:
+    """Norm of the difference over the oracle's norm, in float64; infinite where only the oracle is zero or shapes differ.
+
+    Not a number anywhere counts as infinite.
+    """
+    if ours.shape != oracle.shape:
+        return float("inf")
+    difference = float((ours.double() - oracle.double()).norm())
+    if difference == 0:
+        return 0.0
+    error = difference / float(oracle.double().norm()) if oracle.any() else float("inf")
+    return error if error == error else float("inf")
+
+
+@frozen
+class Measure:
+    """One compared value: its error relative to the oracle, and the largest error that passes."""
+
+    name: str
+    error: float
+    bound: float
+
+    @property
+    def passed(self) -> bool:
+        return self.error <= self.bound
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.error:.1e} ({'≤' if self.passed else '>'} {self.bound:.0e})"
+
+
+@frozen
+class VariantReport:
+    """One tiny model against its oracle."""
+
+    name: str
+    parameters: int = 0
+    logits: Measure | None = None
+    loss: Measure | None = None
+    gradients: tuple[Measure, ...] = ()
+    round_trip: tuple[str, ...] = ()
+    """What differs after export and reload; empty: every tensor and the reloaded logits are the same bits."""
+    wrong_part: str | None = None
+    """The first part, in the order of computation, that differs from the oracle; None if all agree."""
+    problem: str | None = None
+    """Why the weights could not even be loaded."""
+    skipped: str | None = None
+    """Why transformers has no such model."""
+
+    @property
+    def worst_gradient(self) -> Measure | None:
+        return max(self.gradients, key=lambda measure: measure.error, default=None)
+
+    @property
+    def wrong_gradients(self) -> tuple[Measure, ...]:
+        return tuple(measure for measure in self.gradients if not measure.passed)
+
+    @property
+    def green(self) -> bool:
+        if self.skipped:
+            return True
+        compared = self.logits is not None and self.loss is not None and self.gradients != ()
+        if self.problem or self.round_trip or not compared:
+            return False
+        return all(measure.passed for measure in (self.logits, self.loss, *self.gradients) if measure)
+
+    def failures(self) -> Iterator[str]:
+        """Everything wrong, a line each, the first wrong part first."""
+        if self.problem:
+            yield self.problem
+        if self.wrong_part:
+            yield f"first wrong part: {self.wrong_part}"
+        for measure in (self.logits, self.loss, *self.wrong_gradients[:10]):
+            if measure is not None and not measure.passed:
+                yield str(measure)
+        if len(self.wrong_gradients) > 10:
+            yield f"and {len(self.wrong_gradients) - 10} more gradients"
+        yield from self.round_trip
+
+
+@frozen
+class ParityReport:
+    """All variants of a spec."""
+
+    spec: str
+    architecture: str
+    variants: tuple[VariantReport, ...]
+    versions: dict[str, str]
+
+    @property
+    def green(self) -> bool:
+        return all(variant.green for variant in self.variants) and any(not v.skipped for v in self.variants)
+
+    @property
+    def exit_code(self) -> int:
+        return 0 if self.green else 1
+
+    def table(self) -> "Table":
+        """One line per variant."""
+        from rich.table import Table
+
+        table = Table(title=f"{self.spec} against {self.architecture}", title_justify="left")
+        for heading in ("variant", "parameters", "logits", "loss", "gradients", "worst gradient", "HF → here → HF"):
+            table.add_column(heading, justify="left" if heading in ("variant", "worst gradient") else "right")
+        for variant in self.variants:
+            table.add_row(*_row(variant), style=None if variant.green else "red")
+        return table
+
+    def print(self, console: "Console | None" = None) -> None:
+        """The table, then what is wrong."""
+        from rich.console import Console
+
+        console = console or Console()
+        console.print(self.table())
+        for variant in self.variants:
+            for line in variant.failures():
+                console.print(f"{variant.name}: {line}", style="red", markup=False, highlight=False)
+        bounds = f"logits ≤ {LOGITS_BOUND:.0e}, loss ≤ {LOSS_BOUND:.0e}, every gradient ≤ {GRADIENT_BOUND:.0e}"
+        verdict = "parity" if self.green else "NO PARITY"
+        console.print(f"{verdict} (relative errors, float32 on the CPU: {bounds})", markup=False, highlight=False)
+
+
+def _row(variant: VariantReport) -> tuple[str, ...]:
+    if variant.skipped or variant.problem:
+        state = f"skipped: {variant.skipped}" if variant.skipped else "not loaded"
+        return (variant.name, state, *[""] * 5)
+    worst = variant.worst_gradient
+    passed = len(variant.gradients) - len(variant.wrong_gradients)
+    return (
+        variant.name,
+        f"{variant.parameters:,}",
+        f"{variant.logits.error:.1e}" if variant.logits else "",
+        f"{variant.loss.error:.1e}" if variant.loss else "",
+        f"{passed}/{len(variant.gradients)}",
+        f"{worst.error:.1e} {worst.name}" if worst else "",
+        "different" if variant.round_trip else "same bits",
+    )
+
+
+def gradient_errors(ours: dict[str, Tensor], oracle: dict[str, Tensor]) -> tuple[Measure, ...]:
+    """Every gradient, by the oracle's names, last computed part first (the order in which they arise).
+
+    A row of the first dimension that is zero in the oracle (an unused word, an unused expert) must be exactly zero.
+    """
+    measures = []
+    for name in reversed(oracle):
+        expected = oracle[name]
+        given = ours.get(name)
+        error = float("inf") if given is None else relative_error(given, expected)
+        if given is not None and given.shape == expected.shape and given.ndim > 1:
+            unused = ~expected.flatten(1).any(1)
+            if torch.any(given[unused]):
+                error = float("inf")
+        measures.append(Measure(name, error, GRADIENT_BOUND))
+    measures += [Measure(f"{name} (not in the oracle)", float("inf"), GRADIENT_BOUND) for name in ours.keys() - oracle]
+    return tuple(measures)
