@@ -95,9 +95,6 @@ def _devices() -> None:
     cpu = torch.device("cpu")
     torch.cuda.current_device = lambda: cpu  # type: ignore[assignment,return-value]
     torch.Tensor.cuda = lambda self, *_, **__: self  # type: ignore[assignment,method-assign]
-    # torch lists the functions that `with torch.device(...)` steers once, on first use: it must list the real ones, or
-    # transformers' from_pretrained, which builds on meta, would build on the CPU instead.
-    _device_constructors()
     # `with torch.device(...)` (transformers builds on meta with it) remembers, on first use, which functions make
     # tensors: it must see the originals, because those are what the stand-ins call.
     torch.utils._device._device_constructors()
