@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from composer.checks.types import joins
 from composer.checks.wiring import Joint, Wiring
 from composer.dimensions import Clash, Dimensions, Key, Size
 from composer.edges import DataEdge, Ref, ShareEdge
@@ -13,7 +14,7 @@ def shape_findings(wiring: Wiring) -> Iterator[Finding]:
     """Different numbers of dimensions, or different sizes of one dimension, with both places."""
     dimensions = Dimensions()
     for joint in wiring.joints:
-        if not joint.source or not joint.target:
+        if not (joint.source and joint.target and joins(type(joint.edge), joint.source.type, joint.target.type)):
             continue
         source, target = joint.source.shape, joint.target.shape
         if isinstance(joint.edge, DataEdge | ShareEdge) and len(source) != len(target):

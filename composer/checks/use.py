@@ -26,7 +26,7 @@ def _written(node: str, port: Port, joints: list[Joint]) -> Iterator[Finding]:
     first, *others = [joint for joint in joints if not joint.edge.overlays] or [None]
     for joint in others:
         if first and joint:
-            message = f"{node}.{port.name} has two writers: edge {first.path} writes it too ({{0}})."
+            message = f"{node}.{port.name} has two writers: {{0}} writes it too."
             yield Finding(f"{joint.path}.to", message, (first.path,))
     if first is None and (port.required or joints):
         advice = f"Add an edge {{kind: {_kind_for(port)}, to: {node}.{port.name}}}."
