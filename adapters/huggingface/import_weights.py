@@ -1,0 +1,118 @@
+"""From a Hugging Face checkpoint into a composed model: streamed, complete, or an error that says everything."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from attrs import frozen
+from torch import nn
+
+from adapters.huggingface.checkpoint import DTYPES, RowReader, Stored, read_index, reading
+from adapters.huggingface.checkpoint_error import CheckpointError
+from adapters.huggingface.weight_plan import Slot, slots
+
+BLOCK_BYTES = 16 * 2**20
+MAPPED_BYTES = 64 * 2**20
+
+
+@frozen
+class Imported:
+    """What an import did: tensors of the checkpoint used, their bytes, and how many changed dtype (from, to)."""
+
+    tensors: int
+    bytes: int
+    conversions: dict[tuple[str, str], int]
+
+
+@torch.no_grad()
+def import_weights(model: nn.Module, source_dir: str | Path) -> Imported:
+    """Fill the parameters and persistent buffers of a composed model from a checkpoint directory.
+
+    Every tensor of the checkpoint is used exactly once. Values are converted from the checkpoint's dtype to the
+    parameter's; nodes without `weights` in the spec keep what they have. Nothing is written before all names and shapes
+    fit. Reads a few MiB at a time: beside the model's own memory there is never a second copy of a tensor.
+
+    Args:
+        model: an `adapters.megatron.ComposedModel`, on any device.
+        source_dir: holds `model.safetensors`, or shards and `model.safetensors.index.json`.
+
+    Raises:
+        CheckpointError: lists all missing, surplus and mis-shaped tensors and dtypes that are no weights; pickles are
+            refused.
+    """
+    source_dir = Path(source_dir)
+    stored = read_index(source_dir)
+    places = slots(model)
+    if problems := list(_problems(stored, places)):
+        raise CheckpointError(source_dir, problems)
+    used = {_held_as(name, slot, stored): slot for name, slot in places.items()}
+    _check_aliases(source_dir, stored, places)
+    for path, names in _by_file(used, stored).items():
+        with reading(path, MAPPED_BYTES) as reader:
+            for name in names:
+                _fill(reader, name, stored[name], used[name])
+    changed = Counter((stored[name].dtype, str(_dtype(slot))) for name, slot in used.items())
+    return Imported(
+        tensors=len(stored),
+        bytes=sum(path.stat().st_size for path in {item.file for item in stored.values()}),
+        conversions={pair: count for pair, count in changed.items() if str(DTYPES[pair[0]]) != pair[1]},
+    )
+
+
+def _problems(stored: dict[str, Stored], places: dict[str, Slot]) -> Iterator[str]:
+    known = {other: name for name, slot in places.items() for other in (name, *slot.aliases)}
+    for name, slot in places.items():
+        if not any(other in stored for other in (name, *slot.aliases)):
+            yield f"missing: {name} {list(slot.piece.shape)} (for {slot.composed})"
+    for name, found in stored.items():
+        if name not in known:
+            yield f"surplus: {name} {list(found.shape)}"
+        elif found.shape != (expected := places[known[name]].piece.shape):
+            place = places[known[name]].composed
+            yield f"shape: {name}: expected {list(expected)}, found {list(found.shape)} (for {place})"
+        elif found.dtype not in DTYPES:
+            yield f"dtype: {name} is {found.dtype}: quantized weights are not read, expected {', '.join(DTYPES)}"
+
+
+def _held_as(name: str, slot: Slot, stored: dict[str, Stored]) -> str:
+    return next(other for other in (name, *slot.aliases) if other in stored)
+
+
+def _check_aliases(source_dir: Path, stored: dict[str, Stored], places: dict[str, Slot]) -> None:
+    """A tensor that the checkpoint holds under two names must be the same under both: only one of them is read."""
+    problems = []
+    for name, slot in places.items():
+        first, *others = [other for other in (name, *slot.aliases) if other in stored]
+        problems += [
+            f"{other} differs from {first}, but the model has one tensor for both ({slot.composed})"
+            for other in others
+            if not _same(first, other, stored, slot)
+        ]
+    if problems:
+        raise CheckpointError(source_dir, problems)
+
+
+def _same(first: str, other: str, stored: dict[str, Stored], slot: Slot) -> bool:
+    one, two = stored[first], stored[other]
+    with reading(one.file, MAPPED_BYTES) as left, reading(two.file, MAPPED_BYTES) as right:
+        return all(
+            torch.equal(left.rows(first, start, stop, one), right.rows(other, start, stop, two))
+            for _, start, stop in slot.piece.blocks(BLOCK_BYTES)
+        )
+
+
+def _by_file(used: dict[str, Slot], stored: dict[str, Stored]) -> dict[Path, list[str]]:
+    files: dict[Path, list[str]] = defaultdict(list)
+    for name in used:
+        files[stored[name].file].append(name)
+    return files
+
+
+def _fill(reader: RowReader, name: str, stored: Stored, slot: Slot) -> None:
+    for view, start, stop in slot.piece.blocks(BLOCK_BYTES):
+        view.copy_(reader.rows(name, start, stop, stored).reshape(view.shape).to(view.dtype))
+
+
+def _dtype(slot: Slot) -> torch.dtype:
+    return slot.piece.views[0].dtype

@@ -1,0 +1,95 @@
+"""Which tensor of a Hugging Face checkpoint is which tensor of a composed model.
+
+Hugging Face names are those of transformers' modules in memory. Towers and projectors keep their names; the decoder has
+a table (`weight_table.py`), of which its parts choose the lines.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+from attrs import frozen
+from torch import Tensor
+
+from adapters.huggingface.weight_operations import LAYER_OPERATIONS, OPERATIONS, Operation, Piece, identity
+from adapters.huggingface.weight_rows import Row, holds, parse
+from adapters.huggingface.weight_table import DECODER, LAYER
+from composer.edges.share import ShareEdge
+from composer.graph import Graph, Node
+
+
+@frozen
+class Entry:
+    """Composed tensors and the Hugging Face tensors that hold the same numbers.
+
+    `names` are the Hugging Face names, one per piece of the operation; `aliases` other names for the only one of them.
+    `split` is the dimension of the Hugging Face tensors that tensor-parallel ranks share, "E" if expert-parallel ranks
+    share the experts, None if every rank has all.
+    """
+
+    composed: tuple[str, ...]
+    names: tuple[str, ...]
+    operation: Operation
+    split: int | str | None = None
+    aliases: tuple[str, ...] = ()
+
+    def pieces(self, tensors: dict[str, Tensor]) -> dict[str, Piece]:
+        """Views of the composed tensors, by Hugging Face name."""
+        found = self.operation([tensors[name] for name in self.composed])
+        return dict(zip(self.names, found, strict=True))
+
+
+def weight_map(graph: Graph, composed: Iterable[str]) -> tuple[Entry, ...]:
+    """Entries for every node that names its `weights`.
+
+    Args:
+        graph: of the model.
+        composed: names of the model's parameters and persistent buffers, from which towers and projectors take theirs.
+    """
+    decoder = graph.decoder()
+    names = tuple(composed)
+    entries: list[Entry] = []
+    for node in graph.nodes.values():
+        if node.weights is None:
+            continue
+        entries += _decoder(graph, node) if node is decoder else _same_names(node, names)
+    return tuple(entries)
+
+
+def is_tied(graph: Graph) -> bool:
+    """Whether one table embeds and scores: a share edge between two ports of the decoder."""
+    decoder = graph.decoder().name
+    return any(isinstance(edge, ShareEdge) and edge.source.owner == decoder for edge in graph.edges_to(decoder))
+
+
+def _same_names(node: Node, composed: Sequence[str]) -> list[Entry]:
+    below = [name for name in composed if name.startswith(f"{node.name}.")]
+    return [Entry((name,), (f"{node.weights}{name.removeprefix(node.name)}",), identity) for name in below]
+
+
+def _decoder(graph: Graph, node: Node) -> list[Entry]:
+    layers = node.config.layers
+    entries = list(_chosen(parse(DECODER), {"tied": is_tied(graph)}, node.name, str(node.weights)))
+    rows = parse(LAYER)
+    for index, kind in enumerate(layers.order):
+        composed, names = f"{node.name}.decoder.layers.{index}", f"{node.weights}.layers.{index}"
+        entries += _chosen(rows, layers.kinds[kind], composed, names)
+    return entries
+
+
+def _chosen(rows: Sequence[Row], part: Any, composed: str, names: str) -> Iterator[Entry]:
+    for row in rows:
+        if holds(row.condition, part):
+            yield _entry(row, part, composed, names)
+
+
+def _entry(row: Row, part: Any, composed: str, names: str) -> Entry:
+    here = [f"{composed}.{row.composed}"]
+    if "{e}" in row.composed:
+        here = [here[0].format(e=expert) for expert in range(part.ffn.experts.num_experts)]
+    first, *others = [
+        tuple(name[1:] if name.startswith("/") else f"{names}.{name}" for name in alternative)
+        for alternative in row.names
+    ]
+    of_layer = LAYER_OPERATIONS.get(row.operation)
+    operation = OPERATIONS[row.operation] if of_layer is None else of_layer(part)
+    return Entry(tuple(here), first, operation, row.split, tuple(name for other in others for name in other))

@@ -1,0 +1,122 @@
+"""How tensors of a Hugging Face checkpoint lie inside tensors of a composed model, as views.
+
+A view serves both directions: import copies into it, export reads from it, so an operation cannot disagree with its
+inverse. Nothing here allocates.
+
+Legend: H hidden, I width inside a feed-forward branch, E experts, G key/value groups, R query heads per group, D head
+width. All sizes are of one rank.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+
+from attrs import frozen
+from torch import Tensor
+
+from components.language.gpt_declaration import Layer
+
+
+@frozen(eq=False)
+class Piece:
+    """One Hugging Face tensor inside composed tensors.
+
+    `shape` is the Hugging Face tensor's. With one view, both hold the same elements in the same order; with several,
+    view e is row e of it.
+    """
+
+    shape: tuple[int, ...]
+    views: tuple[Tensor, ...]
+
+    def blocks(self, max_bytes: int) -> Iterator[tuple[Tensor, int, int]]:
+        """Cut into (view, start, stop): each view holds rows start to stop of the Hugging Face tensor.
+
+        A block has at most `max_bytes`, unless one row (of a view's first dimension) alone has more.
+        """
+        if len(self.views) > 1:
+            yield from ((view, row, row + 1) for row, view in enumerate(self.views))
+            return
+        (view,) = self.views
+        if not self.shape:
+            yield view, 0, 0
+            return
+        rows_each = self.shape[0] // view.shape[0] if view.shape[0] else 1
+        step = max(1, max_bytes // max(1, view[:1].numel() * view.element_size()))
+        for start in range(0, view.shape[0], step):
+            stop = min(start + step, view.shape[0])
+            yield view[start:stop], start * rows_each, stop * rows_each
+
+
+Operation = Callable[[Sequence[Tensor]], tuple[Piece, ...]]
+"""From the composed tensors of an entry to one piece per Hugging Face tensor of it."""
+
+
+def identity(composed: Sequence[Tensor]) -> tuple[Piece, ...]:
+    """The same tensor on both sides."""
+    (tensor,) = composed
+    return (_whole(tensor),)
+
+
+def transpose(composed: Sequence[Tensor]) -> tuple[Piece, ...]:
+    """A matrix [M, N] that Hugging Face stores as [N, M]."""
+    (tensor,) = composed
+    return (_whole(tensor.transpose(-1, -2)),)
+
+
+def merge_gate_up(composed: Sequence[Tensor]) -> tuple[Piece, ...]:
+    """[2I, H], gate rows first, from gate [I, H] and up [I, H]."""
+    (tensor,) = composed
+    gate, up = tensor.chunk(2, dim=0)
+    return _whole(gate), _whole(up)
+
+
+def stack_experts(composed: Sequence[Tensor]) -> tuple[Piece, ...]:
+    """E tensors from one [E, ...]."""
+    return (Piece((len(composed), *composed[0].shape), tuple(composed)),)
+
+
+def stack_transposed_experts(composed: Sequence[Tensor]) -> tuple[Piece, ...]:
+    """E matrices [M, N] from one [E, N, M]."""
+    return stack_experts([tensor.transpose(-1, -2) for tensor in composed])
+
+
+@frozen
+class MergeHeads:
+    """[G·(R+2)·D, ...] (or R+1 where keys are values) from queries [G·R·D, ...], keys [G·D, ...] and values.
+
+    Rows are ordered by group: the group's query heads, its key head, its value head, as in Megatron-Core's
+    `SelfAttention.get_query_key_value_tensors`; query heads of a group are neighbours on both sides.
+    """
+
+    heads: int
+    groups: int
+    values: bool
+
+    def __call__(self, composed: Sequence[Tensor]) -> tuple[Piece, ...]:
+        """Views of one tensor, weight or bias."""
+        (tensor,) = composed
+        per_group = self.heads // self.groups
+        sizes = (per_group, 1, 1) if self.values else (per_group, 1)
+        # [G, heads of the group, D, ...]
+        grouped = tensor.unflatten(0, (self.groups, sum(sizes), -1))
+        return tuple(
+            Piece((view.shape[0] * view.shape[1] * view.shape[2], *tensor.shape[1:]), (view,))
+            for view in grouped.split(sizes, dim=1)
+        )
+
+
+def _merge_heads(layer: Layer) -> Operation:
+    attention = layer.attention
+    return MergeHeads(attention.heads, attention.kv_heads, values=not attention.values.keys)
+
+
+def _whole(tensor: Tensor) -> Piece:
+    return Piece(tuple(tensor.shape), (tensor,))
+
+
+OPERATIONS: dict[str, Operation] = {
+    "identity": identity,
+    "transpose": transpose,
+    "merge gate up": merge_gate_up,
+    "stack experts": stack_experts,
+    "stack transposed": stack_transposed_experts,
+}
+LAYER_OPERATIONS: dict[str, Callable[[Layer], Operation]] = {"merge heads": _merge_heads}

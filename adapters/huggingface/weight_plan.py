@@ -1,0 +1,59 @@
+"""The weight map of one model, laid over its tensors: what a checkpoint must hold, and where it goes."""
+
+from attrs import frozen
+from torch import Tensor, nn
+
+from adapters.huggingface.checkpoint_error import CheckpointError
+from adapters.huggingface.composed_tensors import composed_tensors
+from adapters.huggingface.weight_map import Entry, weight_map
+from adapters.huggingface.weight_operations import Piece
+from composer.graph import Graph
+
+
+@frozen(eq=False)
+class Slot:
+    """One Hugging Face tensor: its place in the model, other names of it, and the composed tensor to speak of."""
+
+    piece: Piece
+    aliases: tuple[str, ...]
+    composed: str
+
+
+def slots(model: nn.Module) -> dict[str, Slot]:
+    """Every Hugging Face tensor of a model by name, in the order of the model.
+
+    Raises:
+        CheckpointError: the map and the model disagree: a tensor with no name or with two, or a name without a tensor.
+    """
+    graph: Graph = model.config.graph  # type: ignore[union-attr, assignment]
+    tensors = composed_tensors(model)
+    fresh = tuple(f"{node.name}." for node in graph.nodes.values() if node.weights is None)
+    wanted = {name: tensor for name, tensor in tensors.items() if not name.startswith(fresh)}
+    entries = weight_map(graph, wanted)
+    if problems := _disagreements(entries, wanted):
+        raise CheckpointError(f"weight map of {graph.name}", problems)
+    return {
+        name: Slot(piece, entry.aliases, _shown(entry))
+        for entry in entries
+        for name, piece in entry.pieces(wanted).items()
+    }
+
+
+def _disagreements(entries: tuple[Entry, ...], tensors: dict[str, Tensor]) -> list[str]:
+    composed = [name for entry in entries for name in entry.composed]
+    names = [name for entry in entries for name in (*entry.names, *entry.aliases)]
+    return [
+        *(f"{name} of the model has no Hugging Face name" for name in tensors if name not in set(composed)),
+        *(f"{name} is in the map but not in the model" for name in composed if name not in tensors),
+        *(f"{name} is mapped twice" for names in (composed, names) for name in sorted(_twice(names))),
+    ]
+
+
+def _twice(names: list[str]) -> set[str]:
+    seen: set[str] = set()
+    return {name for name in names if name in seen or seen.add(name)}  # type: ignore[func-returns-value]
+
+
+def _shown(entry: Entry) -> str:
+    first, *others = entry.composed
+    return f"{first} and {len(others)} more" if others else first

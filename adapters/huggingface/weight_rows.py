@@ -1,0 +1,68 @@
+"""Reads the table of weight names: which lines a decoder's parts bring."""
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from attrs import frozen
+
+from adapters.huggingface.weight_operations import LAYER_OPERATIONS, OPERATIONS
+
+BRACES = re.compile(r"\{([^{}]*,[^{}]*)\}")
+
+
+@frozen
+class Row:
+    """One line of the table: `split` is a dimension, "E" or None; `names` are alternatives, each one per piece."""
+
+    condition: str
+    composed: str
+    names: tuple[tuple[str, ...], ...]
+    operation: str
+    split: int | str | None
+
+
+def parse(table: str) -> tuple[Row, ...]:
+    """Read a table; see `weight_table.py`.
+
+    Raises:
+        ValueError: a line that is no row and no heading, or an unknown operation.
+    """
+    return tuple(_rows(table))
+
+
+def _rows(table: str) -> Iterator[Row]:
+    condition = ""
+    for line in filter(str.strip, table.splitlines()):
+        if not line.startswith(" "):
+            condition = line.strip()
+            continue
+        columns = [column.strip() for column in line.split("|")]
+        if len(columns) != 4 or columns[2] not in OPERATIONS.keys() | LAYER_OPERATIONS.keys():
+            raise ValueError(f"not a line of a weight table: {line.strip()!r}")
+        composed, names, operation, split = columns
+        alternatives = tuple(_expand(name.strip()) for name in names.split("="))
+        dimension = int(split) if split.isdigit() else {"-": None}.get(split, split)
+        yield Row(condition, composed, alternatives, operation, dimension)
+
+
+def _expand(name: str) -> tuple[str, ...]:
+    """`a.{q,k}.b` is ("a.q.b", "a.k.b")."""
+    found = BRACES.search(name)
+    if found is None:
+        return (name,)
+    return tuple(name[: found.start()] + item + name[found.end() :] for item in found[1].split(","))
+
+
+def holds(condition: str, part: Any) -> bool:
+    """Whether `part`, a config or a dict of facts, has all that a heading names."""
+    return condition == "always" or all(_holds(term.strip(), part) for term in condition.split("&"))
+
+
+def _holds(term: str, part: Any) -> bool:
+    path, _, wanted = term.removeprefix("not ").partition("=")
+    value = part
+    for name in path.split("."):
+        value = None if value is None else value[name] if isinstance(value, dict) else getattr(value, name)
+    found = str(value) == wanted if wanted else bool(value)
+    return found != term.startswith("not ")

@@ -1,0 +1,70 @@
+"""Names of a decoder's tensors: here, and in transformers' memory. To be read line by line.
+
+Columns: the composed name · the Hugging Face name (with a leading /, counted from the root of the checkpoint) · the
+operation, see `weight_operations.py` · the dimension of the Hugging Face tensor that tensor-parallel ranks share (`-`:
+each has all of it; `E`: expert-parallel ranks share the experts).
+
+`{a,b}` is one name per item, in the order of the operation's pieces; `{e}` counts experts; `x = y` is one tensor that a
+checkpoint may hold under either name, or under both. A heading names the parts of the spec that bring the lines below
+it: a field that is set, `field=value`, `not field`, joined by &.
+"""
+
+DECODER = """
+always
+    decoder.final_layernorm.weight                          | norm.weight                           | identity      | -
+not tied
+    embedding.word_embeddings.weight                        | embed_tokens.weight                   | identity      | 0
+    output_layer.weight                                     | /lm_head.weight                       | identity      | 0
+tied
+    embedding.word_embeddings.weight                        | embed_tokens.weight = /lm_head.weight | identity      | 0
+"""
+"""Once per decoder; names below the decoder node, and below its `weights`."""
+
+LAYER = """
+output_scale=layer_scalar
+    output_scale                                            | layer_scalar                          | identity      | -
+
+always
+    input_layernorm.weight                                  | input_layernorm.weight                | identity      | -
+    self_attention.linear_proj.weight                       | self_attn.o_proj.weight               | identity      | 1
+not attention.values.keys
+    self_attention.linear_qkv.weight                        | self_attn.{q,k,v}_proj.weight         | merge heads   | 0
+not attention.values.keys & attention.bias
+    self_attention.linear_qkv.bias                          | self_attn.{q,k,v}_proj.bias           | merge heads   | 0
+attention.values.keys
+    self_attention.linear_qkv.weight                        | self_attn.{q,k}_proj.weight           | merge heads   | 0
+attention.values.keys & attention.bias
+    self_attention.linear_qkv.bias                          | self_attn.{q,k}_proj.bias             | merge heads   | 0
+attention.q_norm=rms
+    self_attention.q_norm.weight                            | self_attn.q_norm.weight               | identity      | -
+attention.k_norm=rms
+    self_attention.k_norm.weight                            | self_attn.k_norm.weight               | identity      | -
+
+norms=pre
+    mlp.input_norm.weight                                   | post_attention_layernorm.weight       | identity      | -
+norms=sandwich
+    self_attention.output_norm.weight                       | post_attention_layernorm.weight       | identity      | -
+    mlp.input_norm.weight                                   | pre_feedforward_layernorm.weight      | identity      | -
+    mlp.output_norm.weight                                  | post_feedforward_layernorm.weight     | identity      | -
+
+ffn.dense
+    mlp.dense.linear_fc1.weight                             | mlp.{gate,up}_proj.weight             | merge gate up | 0
+    mlp.dense.linear_fc2.weight                             | mlp.down_proj.weight                  | identity      | 1
+ffn.dense & ffn.experts & ffn.branch_norms
+    mlp.dense_norm.weight                                   | post_feedforward_layernorm_1.weight   | identity      | -
+    mlp.experts_input_norm.weight                           | pre_feedforward_layernorm_2.weight    | identity      | -
+    mlp.experts_norm.weight                                 | post_feedforward_layernorm_2.weight   | identity      | -
+ffn.dense & ffn.experts
+    mlp.experts.router.weight                               | router.proj.weight                    | identity      | -
+    mlp.experts.experts.local_experts.{e}.linear_fc1.weight | experts.gate_up_proj                  | stack experts | E
+    mlp.experts.experts.local_experts.{e}.linear_fc2.weight | experts.down_proj                     | stack experts | E
+not ffn.dense & ffn.experts
+    mlp.experts.router.weight                               | mlp.gate.weight                       | identity      | -
+    mlp.experts.experts.local_experts.{e}.linear_fc1.weight | mlp.experts.gate_up_proj              | stack experts | E
+    mlp.experts.experts.local_experts.{e}.linear_fc2.weight | mlp.experts.down_proj                 | stack experts | E
+ffn.experts.router.input_scale=learned
+    mlp.experts.router.input_scale                          | router.scale                          | identity      | -
+ffn.experts.router.expert_scale=learned
+    mlp.experts.router.expert_scale                         | router.per_expert_scale               | identity      | -
+"""
+"""Once per layer; names below decoder.layers.<index>, and below layers.<index>."""
