@@ -207,7 +207,9 @@ def _read_rule(tree: Tree, path: Path) -> masks.Rule:
         if len(alternatives) != 1:
             how = "the conditions leave no rule" if not alternatives else f"the conditions leave {len(alternatives)} rules"
             raise fail(tree, path, f"{how}; exactly one must hold.")
-        return _read_alternative(alternatives[0], (*path, 0))
+        rule = _read_alternative(alternatives[0], (*path, 0))
+        tree.become(alternatives[0].value["rule"])
+        return rule
     text = reader_of(str)(tree, path)
     try:
         return masks.parse(text)

@@ -18,8 +18,8 @@ class Location:
     column: int
 
     def __str__(self) -> str:
-        """`file:line`, as it is quoted inside messages; a command line option stands for itself."""
-        return self.file if self.on_command_line else f"{self.file}:{self.line}"
+        """`file:line:column`; a command line option stands for itself."""
+        return self.file if self.on_command_line else f"{self.file}:{self.line}:{self.column}"
 
     @property
     def on_command_line(self) -> bool:
@@ -39,8 +39,7 @@ class Problem:
         """`file:line:column: path: message`, leaving out what is not known."""
         parts = [self.path, self.message] if self.path else [self.message]
         if self.location is not None:
-            place = self.location
-            parts.insert(0, place.file if place.on_command_line else f"{place}:{place.column}")
+            parts.insert(0, str(self.location))
         return ": ".join(parts)
 
 

@@ -13,7 +13,6 @@ from composer.path import Path, PathSyntaxError, format_path, parse_path
 from composer.suggestion import suggestion
 from composer.tree import Tree
 
-_OPENING = re.compile(r"\$\$\{|\$\{")
 _MARK = re.compile(r"\$\$\{|\$\{([^{}]*)\}?")
 
 
@@ -82,6 +81,8 @@ def interpolate(tree: Tree, hf: Mapping[str, Any] | None, path: Path = ()) -> tu
 
 def _interpolate(tree: Tree, hf: Mapping[str, Any] | None, path: Path, problems: list[Problem]) -> Tree:
     value = tree.value
+    if tree.hf is not None:
+        return tree
     if type(value) is str and "${" in value:
         try:
             return _text(tree, hf)
@@ -98,7 +99,7 @@ def _interpolate(tree: Tree, hf: Mapping[str, Any] | None, path: Path, problems:
 def _text(tree: Tree, hf: Mapping[str, Any] | None) -> Tree:
     text: str = tree.value
     whole = _MARK.fullmatch(text)
-    if whole and text != "$${":
+    if whole and not text.startswith("$$"):
         field = _field_name(whole)
         return Tree(get_field(field, hf), tree.file, tree.line, tree.column, tree.key, hf=field)
     return tree.with_value(_MARK.sub(lambda mark: _formatted(mark, hf), text))
@@ -124,4 +125,4 @@ def _field_name(mark: re.Match[str]) -> str:
 
 def escape(text: str) -> str:
     """Text that interpolation turns back into `text`."""
-    return _OPENING.sub(lambda mark: "$" + mark[0] if mark[0] == "${" else "$$" + mark[0], text)
+    return text.replace("${", "$${")

@@ -77,6 +77,9 @@ def _resolve(source: _Source, tree: Tree, hf: Mapping[str, Any] | None, texts: S
     tree, found = apply_to_tree(tree, overrides)
     source.problems += found
     config = _hf_config(source, tree, hf, overrides)
+    if config is not None:
+        section = tree.value["hf"]
+        section.value["config"] = Tree(config, section.file, section.line, section.column, hf="hf")
     tree, found = prune(tree, config)
     source.problems += found
     tree, found = interpolate(tree, config)
@@ -84,7 +87,7 @@ def _resolve(source: _Source, tree: Tree, hf: Mapping[str, Any] | None, texts: S
     collector = Collector()
     reading = read_document(tree, collector)
     source.problems += collector.problems
-    origins = Origins(tree, {source.file: source.text})
+    origins = Origins(tree, {source.file: source.text}, {c.path: c.value.file for c in overrides if c.on_hf})
     source.problems += origins.problems(_findings(reading))
     return evolve(reading.graph, hf_config=config or {}, origins=origins)
 
@@ -112,10 +115,16 @@ def _hf_config(
             for change in changes
         ]
         return None
+    if not section.is_mapping:
+        problem = Problem(section.location, "hf", "a mapping is expected: the architecture and its configuration.")
+        raise SpecError([*source.problems, problem], {source.file: source.text})
     inline, default = section.child("config"), section.child("default")
     if given is not None:
         config = deepcopy(dict(given))
     elif inline is not None and inline.is_mapping:
+        # Interpolation finds nothing to read here, but turns $${ back into ${.
+        inline, found = interpolate(inline, None, ("hf", "config"))
+        source.problems += found
         config = inline.plain()
     elif default is not None and isinstance(default.value, str):
         config = _default_config(source, default)

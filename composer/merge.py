@@ -20,7 +20,7 @@ def merge_shared(cls: type, tree: Tree) -> None:
         merged = {str(name): under(shared, entry) for name, entry in entries.children()}
         children = {str(name): child for name, child in tree.children() if name != shared_key}
         children[key] = Tree(merged, entries.file, entries.line, entries.column, entries.key)
-        tree.value, tree.hf = children, None
+        tree.become(Tree(children, tree.file, tree.line, tree.column))
 
 
 def under(shared: Tree, entry: Tree) -> Tree:

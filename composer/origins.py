@@ -17,11 +17,13 @@ _EDGE = re.compile(r"^edges\[(\d+)\]")
 class Origins:
     """The document a graph was read from.
 
-    `tree` is the resolved document, `sources` the text of each file it came from.
+    `tree` is the resolved document, `sources` the text of each file it came from, `hf_overrides` the command line options
+    that changed the configuration, by path.
     """
 
     tree: Tree
     sources: Mapping[str, str] = field(repr=False)
+    hf_overrides: Mapping[Path, str] = field(factory=dict)
 
     def locate(self, path: Path) -> Location:
         """Where a path is written; of something that is not, where the thing it belongs to starts."""
@@ -31,7 +33,14 @@ class Origins:
     def origin(self, path: Path) -> str | None:
         """`file:line`, `--set path=value` or `hf.field`; None for a value that nobody wrote."""
         tree, depth = self._nearest(path)
-        return tree.origin if depth == len(path) else None
+        if depth < len(path):
+            return None
+        if tree.hf is not None:
+            read = parse_path(tree.hf)
+            for changed, option in self.hf_overrides.items():
+                if read[: len(changed)] == changed:
+                    return f"{tree.hf} ({option})"
+        return tree.origin
 
     def problems(self, findings: Iterable[Finding]) -> list[Problem]:
         """Findings with their places, and in their words those of what they are about."""

@@ -43,7 +43,7 @@ class Tree:
     @property
     def origin(self) -> str:
         """Where the value came from: `file:line`, `--set path=value` or `hf.field`."""
-        return self.hf or str(self.location)
+        return self.hf or (self.file if self.location.on_command_line else f"{self.file}:{self.line}")
 
     @property
     def is_mapping(self) -> bool:
@@ -70,6 +70,11 @@ class Tree:
             named: Tree | None = self.value.get(step)
             return named
         return dict(self.children()).get(step)
+
+    def become(self, other: "Tree") -> None:
+        """Take the value and the place of another tree."""
+        self.value, self.hf, self.inset = other.value, other.hf, other.inset
+        self.file, self.line, self.column = other.file, other.line, other.column
 
     def with_value(self, value: Any) -> "Tree":
         """Another value at the same place."""

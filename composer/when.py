@@ -69,6 +69,8 @@ def prune(tree: Tree, hf: Mapping[str, Any] | None) -> tuple[Tree, list[Problem]
 
 
 def _prune(tree: Tree, hf: Mapping[str, Any] | None, path: Path, problems: list[Problem]) -> Tree | None:
+    if tree.hf is not None:
+        return tree
     if type(tree.value) is dict:
         condition = tree.value.get("when")
         if condition is None:
