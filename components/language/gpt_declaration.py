@@ -157,17 +157,17 @@ def ports(config: Gpt) -> Ports:
     """The decoder only consumes: embeddings after placement, one mask and one rotation per layer kind."""
     sizes = config.config
     hidden = ("batch", "seq", sizes.hidden_size)
-    table = (sizes.vocab_size, sizes.hidden_size)
+    table, table_origin = (sizes.vocab_size, sizes.hidden_size), ("config.vocab_size", "config.hidden_size")
     return Ports(
         inputs={
-            "embeddings": Port("embeddings", "embeddings", hidden),
+            "embeddings": Port("embeddings", "embeddings", hidden, origin=("", "", "config.hidden_size")),
             "attention_mask": Port("attention_mask", "mask", ("batch", "seq")),
             "rotary": Port("rotary", "rotary", ("batch", "seq")),
-            "output_weight": Port("output_weight", "weight", table, required=False),
+            "output_weight": Port("output_weight", "weight", table, required=False, origin=table_origin),
         },
         outputs={
             "out": Port("out", "logits", ("batch", "seq", sizes.vocab_size)),
-            "embedding_weight": Port("embedding_weight", "weight", table),
+            "embedding_weight": Port("embedding_weight", "weight", table, origin=table_origin),
         },
     )
 

@@ -20,8 +20,8 @@ class HfModule:
 def ports(config: HfModule) -> Ports:
     """in: feature rows of the tower; out: as many rows of the decoder's width."""
     return Ports(
-        inputs={"in": Port("in", "features", ("feature", config.in_dim))},
-        outputs={"out": Port("out", "features", ("feature", config.out_dim))},
+        inputs={"in": Port("in", "features", ("feature", config.in_dim), origin=("", "in_dim"))},
+        outputs={"out": Port("out", "features", ("feature", config.out_dim), origin=("", "out_dim"))},
     )
 
 

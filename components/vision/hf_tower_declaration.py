@@ -36,8 +36,11 @@ class HfTower:
 def ports(config: HfTower) -> Ports:
     """Inputs as declared, each optional only if what feeds it is; out: one row per feature, all items in a row."""
     return Ports(
-        inputs={name: Port(name, "any", tuple(shape)) for name, shape in config.inputs.items()},
-        outputs={"out": Port("out", "features", ("feature", config.out_dim))},
+        inputs={
+            name: Port(name, "any", shape, origin=tuple(f"inputs.{name}[{i}]" for i in range(len(shape))))
+            for name, shape in config.inputs.items()
+        },
+        outputs={"out": Port("out", "features", ("feature", config.out_dim), origin=("", "out_dim"))},
     )
 
 

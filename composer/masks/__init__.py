@@ -3,6 +3,7 @@
 from composer.masks.oracle import Layout, allowed
 from composer.masks.parser import MaskSyntaxError, parse
 from composer.masks.rules import (
+    RULES,
     And,
     Bidirectional,
     Causal,
@@ -19,6 +20,7 @@ from composer.masks.rules import (
 )
 
 __all__ = [
+    "RULES",
     "And",
     "Bidirectional",
     "Causal",

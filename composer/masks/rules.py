@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator
-from typing import ClassVar
+from typing import ClassVar, get_args
 
 from attrs import Attribute, field, frozen
 
@@ -139,6 +139,8 @@ class Or:
 
 
 type Rule = Causal | Bidirectional | Window | Chunk | SameRun | SameDocument | Prefix | Not | And | Or
+
+RULES: tuple[type, ...] = get_args(Rule.__value__)
 
 
 def _inside(rule: Rule, tightness: int) -> str:
