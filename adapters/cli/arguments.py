@@ -1,13 +1,13 @@
 """Arguments that several commands share, and the graph they name."""
 
-import difflib
 from pathlib import Path
 from typing import Annotated, Any
 
 from cyclopts import Parameter
 
 from adapters.cli.failure import UsageError
-from composer import Graph
+from composer import Graph, load
+from composer.suggestion import suggestion
 
 Spec = Annotated[str, Parameter(help="A spec file, or the bare name of a shipped spec.")]
 Hf = Annotated[
@@ -31,7 +31,7 @@ def spec_file(spec: str) -> Path:
     """The file that `spec`, a path or the bare name of a shipped spec, means.
 
     Raises:
-        UsageError: there is neither; says which shipped specs there are, and a near name.
+        UsageError: there is neither; names a near one, or those there are.
     """
     path = Path(spec)
     if path.is_file():
@@ -41,9 +41,7 @@ def spec_file(spec: str) -> Path:
         return shipped[spec]
     if path.is_dir():
         raise UsageError(f"{spec}: is a directory, not a spec file.")
-    near = difflib.get_close_matches(path.stem, shipped, n=1)
-    hint = f" Did you mean {near[0]}?" if near else ""
-    raise UsageError(f"{spec}: no such file, and no shipped spec has this name.{hint} Shipped: {', '.join(shipped)}.")
+    raise UsageError(f"{spec}: no such file, and no shipped spec has this name.{suggestion(path.stem, shipped)}")
 
 
 def existing(path: Path | None) -> None:
@@ -77,6 +75,4 @@ def load_graph(spec: str, hf: str | None, overrides: list[str]) -> Graph:
         HfConfigError: no such configuration.
         SpecError: the spec has problems, each with its line.
     """
-    from composer import load
-
     return load(spec_file(spec), hf=plain_config(hf), overrides=overrides)

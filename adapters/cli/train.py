@@ -6,6 +6,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from adapters.cli.arguments import Hf, Overrides, Spec, existing, load_graph
+from adapters.cli.quiet import quiet
 
 
 def train(
@@ -31,6 +32,7 @@ def train(
         existing(path)
     chosen = load_settings(settings)
     graph = load_graph(spec, hf or (str(weights) if weights else None), set_)
+    quiet()
     from adapters.training import run
 
     run(graph, chosen, data, output, weights=weights, tokenizer_dir=tokenizer, dry_run=dry_run)

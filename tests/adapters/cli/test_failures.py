@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from adapters.cli import app
+from adapters.cli.arguments import shipped_specs
 from adapters.cli.failure import UsageError
 
 Run = Callable[..., object]
@@ -15,11 +16,15 @@ def test_a_file_that_is_not_there(run: Run) -> None:
     outcome = run("validate", "specs/gemma4_v.yaml")
     assert outcome.status == 2
     assert outcome.out == ""
-    assert outcome.err.startswith(
-        "specs/gemma4_v.yaml: no such file, and no shipped spec has this name. Did you mean gemma4_vl?"
+    assert outcome.err == (
+        "specs/gemma4_v.yaml: no such file, and no shipped spec has this name. Did you mean 'gemma4_vl'?\n"
     )
-    assert "gemma4_vl" in outcome.err.partition("Shipped: ")[2]
-    assert "Traceback" not in outcome.err
+
+
+def test_a_name_like_no_other(run: Run) -> None:
+    outcome = run("validate", "zzz")
+    assert outcome.status == 2
+    assert f"Known: {', '.join(sorted(shipped_specs()))}." in outcome.err
 
 
 def test_a_directory_is_no_spec(run: Run, tmp_path: Path) -> None:
@@ -35,7 +40,7 @@ def test_every_problem_of_a_spec_is_told_with_its_line(run: Run, tmp_path: Path)
     assert outcome.out == ""
     assert f"{spec}:4:" in outcome.err
     assert f"{spec}:5:1: edgse" in outcome.err
-    assert "Did you mean edges?" in outcome.err
+    assert """Did you mean 'edges'?""" in outcome.err
     assert "Traceback" not in outcome.err
 
 

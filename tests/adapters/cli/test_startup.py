@@ -55,3 +55,10 @@ def test_a_light_command_imports_nothing_heavy(arguments: list[str]) -> None:
 def test_help_imports_no_command() -> None:
     _, imported = imported_by("--help")
     assert not imported & {"composer", "components", "yaml"}
+
+
+def test_a_misspelt_command_imports_nothing_heavy() -> None:
+    done, imported = imported_by("validat", "gemma4_vl")  # the command line looks at all of them for a near name
+    assert done.returncode == 2
+    assert "validate" in done.stderr
+    assert not imported & HEAVY
