@@ -12,6 +12,7 @@ by layer index, and keeps the values of the remaining layers as globals. Rules o
 Source: transformers 5.23 integrations/heterogeneity/configuration_utils.py, modeling_rope_utils.py.
 """
 
+from copy import deepcopy
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
@@ -34,13 +35,15 @@ def to_hf_config(plain: dict[str, Any]) -> "PreTrainedConfig":
     Raises:
         HfConfigError: no `model_type`, one that the installed transformers lacks, or kinds that contradict each other.
     """
-    return _build(_config_class(plain.get("model_type")), plain)
+    # transformers fills in defaults in the very dicts it is given.
+    return _build(_config_class(plain.get("model_type")), deepcopy(plain))
 
 
 def derived_values(config: dict[str, Any]) -> dict[str, int | None]:
     """What transformers assumes where a config leaves head_dim (a width) or num_key_value_heads (a count) open."""
     heads, hidden = config.get("num_attention_heads"), config.get("hidden_size")
-    return {"head_dim": hidden // heads if heads and hidden else None, "num_key_value_heads": heads}
+    width = hidden // heads if isinstance(heads, int) and heads and isinstance(hidden, int) else None
+    return {"head_dim": width, "num_key_value_heads": heads}
 
 
 def _config_class(model_type: Any) -> type["PreTrainedConfig"]:
@@ -60,12 +63,13 @@ def _config_class(model_type: Any) -> type["PreTrainedConfig"]:
 def _build(cls: type["PreTrainedConfig"], plain: dict[str, Any]) -> "PreTrainedConfig":
     from transformers import PreTrainedConfig
 
-    settings = {key: value for key, value in plain.items() if key not in ("model_type", "kinds")}
-    for key, declared in cls.sub_configs.items():
+    settings = {key: _number(value) for key, value in plain.items() if key not in ("model_type", "kinds")}
+    for key, slot in cls.sub_configs_defaults.items():
         if isinstance(value := settings.get(key), dict):
             # An AutoConfig slot is filled by whatever model_type the sub-config names; a class slot is that class.
-            exact = issubclass(declared, PreTrainedConfig)
-            settings[key] = _build(declared if exact else _config_class(value.get("model_type")), value)
+            exact = issubclass(slot.config_class, PreTrainedConfig)
+            named = slot.config_class if exact else _config_class(value.get("model_type", slot.model_type))
+            settings[key] = _build(named, value)
     kinds = plain.get("kinds")
     if not kinds:
         return _construct(cls, settings)
@@ -77,6 +81,13 @@ def _build(cls: type["PreTrainedConfig"], plain: dict[str, Any]) -> "PreTrainedC
         # Some classes invent per-layer values when given none; that all layers agree is then a value to give.
         config = _construct(cls, settings | {"per_layer_config": {}})
     return config
+
+
+def _number(value: Any) -> Any:
+    """JSON has no infinity: transformers writes it as {"__float__": "Infinity"}, and so does the plain form."""
+    if isinstance(value, list):
+        return [_number(item) for item in value]
+    return float(value["__float__"]) if isinstance(value, dict) and set(value) == {"__float__"} else value
 
 
 def _construct(cls: type["PreTrainedConfig"], settings: dict[str, Any]) -> "PreTrainedConfig":

@@ -4,6 +4,7 @@
 back. Source: transformers 5.23 configuration_utils.py (`to_dict`, `per_layer_config`).
 """
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -66,6 +67,8 @@ def _json(value: Any) -> Any:
             return [_json(item) for item in value]
         case set() | frozenset():
             return sorted(value)
+        case float() if not math.isfinite(value):
+            return {"__float__": "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"}
         case None | bool() | int() | float() | str():
             return value
         case _:

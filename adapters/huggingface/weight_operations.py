@@ -31,10 +31,10 @@ class Piece:
 
         A block has at most `max_bytes`, unless one row (of a view's first dimension) alone has more.
         """
-        if len(self.views) > 1:
-            yield from ((view, row, row + 1) for row, view in enumerate(self.views))
+        view, *others = self.views
+        if others:
+            yield from ((each, row, row + 1) for row, each in enumerate(self.views))
             return
-        (view,) = self.views
         if not self.shape:
             yield view, 0, 0
             return
