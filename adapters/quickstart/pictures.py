@@ -12,11 +12,11 @@ CELL_PX = 32  # a digit's 28 pixels and room to move; a multiple of the tower's 
 
 @frozen(eq=False)
 class NumberPicture:
-    """pixels: [32, 32 · digits] uint8 grey, paper 255; number: what it shows; sources: index of each digit's image."""
+    """pixels: [32, 32 · digits] uint8 grey, paper 255; number: what it shows; rows: of each digit's image in the file."""
 
     pixels: np.ndarray
     number: str
-    sources: tuple[int, ...]
+    rows: tuple[int, ...]
 
 
 def draw_number(digits: Digits, sources: Sequence[int], generator: np.random.Generator) -> NumberPicture:
@@ -28,7 +28,7 @@ def draw_number(digits: Digits, sources: Sequence[int], generator: np.random.Gen
         left += cell * CELL_PX
         picture[top : top + SIDE_PX, left : left + SIDE_PX] = digits.pixels[source]
     number = "".join(str(int(digits.classes[source])) for source in sources)
-    return NumberPicture(255 - picture, number, tuple(int(source) for source in sources))
+    return NumberPicture(255 - picture, number, tuple(int(digits.rows[source]) for source in sources))
 
 
 def draw_numbers(digits: Digits, count: int, lengths: Sequence[int], seed: int) -> Iterator[NumberPicture]:

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from adapters.training.run import TrainingResult, run
+    from adapters.training.job import TrainingResult, run
     from adapters.training.settings import Training
 
 __all__ = ["Training", "TrainingResult", "run"]
@@ -16,7 +16,7 @@ def __getattr__(name: str) -> Any:
 
         return Training
     if name in __all__:
-        from adapters.training import run as module
+        from adapters.training import job as module
 
         return getattr(module, name)
     raise AttributeError(name)

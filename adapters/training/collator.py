@@ -10,7 +10,7 @@ from attrs import frozen
 from torch import Tensor
 
 from adapters.training.encoding import ChatEncoder
-from adapters.training.patches import PatchGrid, Patches
+from adapters.training.patches import Patches, PatchGrid
 from adapters.training.problems import DataError
 from adapters.training.samples import Sample
 

@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 from types import TracebackType
-from typing import TextIO
+from typing import Self, TextIO
 
 from attrs import asdict, frozen
 
@@ -33,7 +33,7 @@ class RunLog:
         self.folder = folder
         self._file: TextIO | None = None
 
-    def __enter__(self) -> "RunLog":
+    def __enter__(self) -> Self:
         from torch.utils.tensorboard import SummaryWriter
 
         self.folder.mkdir(parents=True, exist_ok=True)

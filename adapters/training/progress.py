@@ -1,6 +1,7 @@
 """A bar with loss, tokens per second and time left; plain lines where the output is no terminal."""
 
 from types import TracebackType
+from typing import Self
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -32,7 +33,7 @@ class StageProgress:
         )
         self._task = self._bar.add_task(stage.name, total=stage.steps, loss="–", speed="–")
 
-    def __enter__(self) -> "StageProgress":
+    def __enter__(self) -> Self:
         self._bar.start()
         return self
 

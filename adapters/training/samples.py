@@ -1,8 +1,8 @@
-"""Conversations about pictures, read from LLaVA-style JSONL.
+r"""Conversations about pictures, read from LLaVA-style JSONL.
 
 One JSON object a line:
 
-    {"image": "images/7.png", "conversations": [{"from": "human", "value": "<image>\\nWhat is it?"},
+    {"image": "images/7.png", "conversations": [{"from": "human", "value": "<image>\nWhat is it?"},
                                                {"from": "gpt", "value": "A seven."}]}
 
 `image` is a path, a list of paths, or absent; paths are relative to the JSONL file's folder. Every `<image>` in a

@@ -53,9 +53,12 @@ class ChatTemplate:
     system: str = field(default="{text}\n", metadata=_doc("A system turn; `{text}` is its text."))
     user: str = field(default="{text}\n", metadata=_doc("A user's turn; `{text}` is its text."))
     assistant: str = field(default="", metadata=_doc("What introduces an answer; not learned."))
-    end: str = field(default="<eos>", metadata=_doc("Ends an answer; learned, and generation stops at its first token."))
+    end: str = field(
+        default="<eos>", metadata=_doc("Ends an answer; learned, and generation stops at its first token.")
+    )
     image: str = field(
-        default="{placeholders}", metadata=_doc("A picture; `{placeholders}` is as many placeholder tokens as features.")
+        default="{placeholders}",
+        metadata=_doc("A picture; `{placeholders}` is as many placeholder tokens as features."),
     )
 
 

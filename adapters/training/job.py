@@ -13,8 +13,8 @@ from adapters.training.log import RunLog, StepRecord
 from adapters.training.loop import Trainer, accumulate_gradients
 from adapters.training.samples import JsonlSamples
 from adapters.training.sampling import endless_groups
-from adapters.training.setup import check_settings, make_collator
 from adapters.training.settings import Stage, Training
+from adapters.training.setup import check_settings, make_collator
 from adapters.training.stages import node_sizes
 from composer import Graph
 
@@ -23,7 +23,7 @@ TRAINING_FILE = "train.jsonl"
 
 @frozen(eq=False)
 class TrainingResult:
-    """The trained model, what makes batches for it, every step's record (none after a dry run), and the run's folder."""
+    """The trained model, what makes batches for it, a record of every step (none after a dry run), the run's folder."""
 
     model: nn.Module
     collator: Collator
@@ -52,6 +52,7 @@ def run(
         weights: a Hugging Face checkpoint to start from; without one everything is fresh.
         tokenizer_dir: folder of `tokenizer.json`; by default that of `weights`, else `data_dir`.
         dry_run: stop after building and checking the first batch; nothing is written.
+        console: where tables and progress go; a new one by default.
 
     Raises:
         TrainingError: settings, data or tokenizer do not fit the graph.

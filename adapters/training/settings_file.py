@@ -1,0 +1,42 @@
+"""Settings from a YAML file, read like a spec: positions, did-you-mean, no coercion."""
+
+from pathlib import Path
+
+from adapters.training.problems import TrainingError
+from adapters.training.settings import Training, findings
+from composer import SpecError
+from composer.decode import DecodeError, reader_of
+from composer.errors import Problem
+from composer.path import parse_path
+from composer.source import parse
+
+
+def load_settings(path: Path) -> Training:
+    """Read a settings file.
+
+    Raises:
+        TrainingError: the file cannot be read.
+        SpecError: with all problems of its text at once, each with its line.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise TrainingError(f"{path}: cannot be read: {error}.") from error
+    return parse_settings(text, str(path))
+
+
+def parse_settings(text: str, file: str) -> Training:
+    """Settings from YAML text; `file` is the name that problems carry.
+
+    Raises:
+        SpecError: with all problems at once, each with its line.
+    """
+    tree, problems = parse(text, file)
+    try:
+        settings: Training = reader_of(Training)(tree, ())
+        problems += [Problem(tree.locate(parse_path(where)), where, message) for where, message in findings(settings)]
+    except DecodeError as error:
+        problems += error.problems
+    if problems:
+        raise SpecError(problems, {file: text})
+    return settings
