@@ -108,6 +108,7 @@ def _patches(graph: "Graph", sizes: list[tuple[int, int]], generator: torch.Gene
 
 @torch.no_grad()
 def _feature_rows(oracle: "PreTrainedModel", features: dict[str, Tensor]) -> list[int]:
-    if not hasattr(oracle, "get_image_features"):
+    get_features = getattr(oracle, "get_image_features", None)
+    if get_features is None:
         raise BatchError(f"{type(oracle).__name__} has no get_image_features: the rows of a picture are unknown")
-    return [len(rows) for rows in oracle.get_image_features(**features).pooler_output]
+    return [len(rows) for rows in get_features(**features).pooler_output]

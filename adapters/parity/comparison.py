@@ -33,7 +33,7 @@ def run(
         SpecError: the spec has problems.
         OracleError, BatchError: there is nothing to compare with, or no test batch for this kind of input.
     """
-    from adapters.huggingface import plain
+    from adapters.huggingface.config import plain
 
     configured = load(spec, hf=None if hf is None else plain(hf))
     found = []

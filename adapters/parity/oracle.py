@@ -1,6 +1,8 @@
 """transformers' own model of the same configuration: what the composed model is measured against."""
 
 import inspect
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -62,6 +64,20 @@ def perturb(model: torch.nn.Module, seed: int = 0) -> None:
             value.copy_(noise * inputs**-0.5)
         else:
             value.copy_(value.clamp(-CLIP, CLIP) + NOISE * noise)
+
+
+@contextmanager
+def no_progress_bars() -> Iterator[None]:
+    """Transformers writes and reads tiny checkpoints without telling."""
+    from transformers.utils import logging
+
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
 
 
 def oracle_inputs(oracle: "PreTrainedModel", batch: Batch) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """What parity found: numbers, their bounds, and the first part that is wrong."""
 
 from collections.abc import Iterator
+from math import isnan
 from typing import TYPE_CHECKING
 
 import torch
@@ -17,9 +18,9 @@ GRADIENT_BOUND = 1e-4
 
 
 def relative_error(ours: Tensor, oracle: Tensor) -> float:
-    """Norm of the difference over the oracle's norm, in float64; infinite where only the oracle is zero or shapes differ.
+    """Norm of the difference over the oracle's norm, in float64.
 
-    Not a number anywhere counts as infinite.
+    Infinite where only the oracle is zero, where shapes differ, and where anything is not a number.
     """
     if ours.shape != oracle.shape:
         return float("inf")
@@ -27,7 +28,7 @@ def relative_error(ours: Tensor, oracle: Tensor) -> float:
     if difference == 0:
         return 0.0
     error = difference / float(oracle.double().norm()) if oracle.any() else float("inf")
-    return error if error == error else float("inf")
+    return float("inf") if isnan(error) else error
 
 
 @frozen
