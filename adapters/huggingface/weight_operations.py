@@ -70,7 +70,8 @@ def merge_gate_up(composed: Sequence[Tensor]) -> tuple[Piece, ...]:
 
 def stack_experts(composed: Sequence[Tensor]) -> tuple[Piece, ...]:
     """E tensors from one [E, ...]."""
-    return (Piece((len(composed), *composed[0].shape), tuple(composed)),)
+    shape = (len(composed), *composed[0].shape)
+    return (Piece(shape, tuple(composed) if len(composed) > 1 else (composed[0].unsqueeze(0),)),)
 
 
 def stack_transposed_experts(composed: Sequence[Tensor]) -> tuple[Piece, ...]:
