@@ -22,6 +22,7 @@ TEXT_SIZES = {
     "moe_intermediate_size": 96,
     "sliding_window": 16,
     "max_position_embeddings": 512,
+    "initializer_range": 0.1,  # about 1 / √96: embeddings then have RMS 1, as large as what a fresh layer adds
     "kinds.sliding_attention.head_dim": 24,
     "kinds.sliding_attention.num_key_value_heads": 2,
     "kinds.full_attention.head_dim": 48,

@@ -85,7 +85,7 @@ def run(
 def build_model(graph: Graph, seed: int, weights: Path | None) -> nn.Module:
     """The composed model on this machine's device, with a checkpoint's weights or fresh ones."""
     from adapters.megatron import build, runtime
-    from components.vision.initialisation import redraw_constant_tables
+    from components.vision.initialisation import initialise_tower
 
     runtime.init(seed=seed)
     model = build(graph)
@@ -96,7 +96,7 @@ def build_model(graph: Graph, seed: int, weights: Path | None) -> nn.Module:
     else:
         for name in graph.nodes:
             if graph.component(name).role == "tower":
-                redraw_constant_tables(model.get_submodule(name))
+                initialise_tower(model.get_submodule(name))
     return model.to("cuda") if torch.cuda.is_available() else model
 
 
