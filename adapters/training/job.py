@@ -90,7 +90,7 @@ def build_model(graph: Graph, seed: int, weights: Path | None) -> nn.Module:
     runtime.init(seed=seed)
     model = build(graph)
     if weights is not None:
-        from adapters.huggingface.weights import import_weights
+        from adapters.huggingface.import_weights import import_weights
 
         import_weights(model, weights)
     else:
@@ -102,9 +102,9 @@ def build_model(graph: Graph, seed: int, weights: Path | None) -> nn.Module:
 
 def export(model: nn.Module, collator: Collator, folder: Path) -> None:
     """The checkpoint in Hugging Face's form, with its tokenizer."""
-    from adapters.huggingface.weights import export_weights
+    from adapters.huggingface.export_weights import export_weights
 
-    export_weights(model, folder)
+    export_weights(model, folder, overwrite=True)
     collator.encoder.tokenizer.save(str(folder / "tokenizer.json"))
 
 
