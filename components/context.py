@@ -4,12 +4,13 @@ from typing import TYPE_CHECKING
 
 from attrs import frozen
 
-from components.fusion.mask_metadata import MetadataLayout
 from composer.masks import Rule
 
 if TYPE_CHECKING:
     from megatron.core.process_groups_config import ProcessGroupCollection
     from megatron.core.transformer.transformer_config import TransformerConfig
+
+    from components.fusion.mask_metadata import MetadataLayout
 
 
 @frozen(eq=False)
@@ -23,7 +24,7 @@ class BuildContext:
     groups: "ProcessGroupCollection"
     rules: dict[str, Rule]
     """Mask rule of each layer kind of the decoder."""
-    layout: MetadataLayout
+    layout: "MetadataLayout"
     """What the mask metadata holds."""
     tied: bool = False
     """Whether the output layer shares the embedding table."""
