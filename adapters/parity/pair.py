@@ -124,15 +124,16 @@ def round_trip(pair: Pair) -> tuple[str, ...]:
     """Export, compare with the checkpoint bit by bit, reload with transformers, compare logits bit by bit."""
     from adapters.huggingface.export_weights import export_weights
 
-    exported = pair.checkpoint.parent / "exported"
-    export_weights(pair.ours, exported)
-    problems = _different_tensors(pair.checkpoint, exported)
-    with no_progress_bars():
-        reloaded = type(pair.oracle).from_pretrained(exported, attn_implementation="eager", dtype=torch.float32).eval()
-    with torch.no_grad():
+    with TemporaryDirectory(dir=pair.checkpoint.parent) as exported:
+        export_weights(pair.ours, exported)
+        problems = _different_tensors(pair.checkpoint, Path(exported))
+        with no_progress_bars():
+            reloaded = type(pair.oracle).from_pretrained(exported, attn_implementation="eager", dtype=torch.float32)
         for value in (*reloaded.parameters(), *reloaded.buffers()):
             # A mapped file's tensors may start anywhere; matrix products round by alignment.
             value.data = value.data.clone()
+    reloaded.eval()
+    with torch.no_grad():
         same = torch.equal(oracle_logits(reloaded, pair.batch), oracle_logits(pair.oracle, pair.batch))
     return (*problems, *([] if same else ["transformers' logits after reloading the export differ"]))
 
