@@ -108,8 +108,9 @@ def _plain(value: Any) -> Any:
     """Python's own values as a document has them."""
     if isinstance(value, (Ref, *RULES)):
         return str(value)
-    if attrs.has(type(value)):
-        return {key: _plain(getattr(value, field.name)) for key, field in fields_by_key(type(value)).items()}
+    cls: type = type(value)
+    if attrs.has(cls):
+        return {key: _plain(getattr(value, field.name)) for key, field in fields_by_key(cls).items()}
     if isinstance(value, Mapping):
         return {key: _plain(item) for key, item in value.items()}
     return [_plain(item) for item in value] if isinstance(value, list | tuple) else value

@@ -142,8 +142,7 @@ class Graph:
             SpecError: with all problems at once.
         """
         from composer.checks import problems
-
-        from composer.source import SpecError
+        from composer.errors import SpecError
 
         if found := problems(self):
             raise SpecError(found)

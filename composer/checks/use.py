@@ -23,18 +23,17 @@ def use_findings(wiring: Wiring) -> Iterator[Finding]:
 
 
 def _written(node: str, port: Port, joints: list[Joint]) -> Iterator[Finding]:
-    first, *others = [joint for joint in joints if not joint.edge.overlays] or [None]
-    for joint in others:
-        if first and joint:
-            message = f"{node}.{port.name} has two writers: {{0}} writes it too."
-            yield Finding(f"{joint.path}.to", message, (first.path,))
-    if first is None and (port.required or joints):
-        advice = f"Add an edge {{kind: {_kind_for(port)}, to: {node}.{port.name}}}."
-        if joints:
-            message = f"nothing writes {node}.{port.name} before this edge. {advice}"
-            yield Finding(f"{joints[0].path}.to", message)
-        else:
-            yield Finding(f"nodes.{node}", f"nothing writes its input {port.name}. {advice}")
+    writers = [joint for joint in joints if not joint.edge.overlays]
+    for joint in writers[1:]:
+        message = f"{node}.{port.name} has two writers: {{0}} writes it too."
+        yield Finding(f"{joint.path}.to", message, (writers[0].path,))
+    if writers or not (port.required or joints):
+        return
+    advice = f"Add an edge {{kind: {_kind_for(port)}, to: {node}.{port.name}}}."
+    if joints:
+        yield Finding(f"{joints[0].path}.to", f"nothing writes {node}.{port.name} before this edge. {advice}")
+    else:
+        yield Finding(f"nodes.{node}", f"nothing writes its input {port.name}. {advice}")
 
 
 def _kind_for(port: Port) -> str:

@@ -1,7 +1,7 @@
 """The rules themselves: frozen, hashable, and printed with as few parentheses as possible."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import ClassVar, get_args
 
 from attrs import Attribute, field, frozen
@@ -18,15 +18,21 @@ def _positive(rule: object, attribute: "Attribute[int]", value: object) -> None:
 
 
 def _names(rule: object, attribute: "Attribute[tuple[str, ...]]", value: tuple[str, ...]) -> None:
-    if not value or len(set(value)) < len(value):
+    if not value or len(set(value)) < len(value) or not all(map(_is_name, value)):
         raise ValueError(f"{type(rule).__name__}.{attribute.name}: different token names are expected, not {value!r}")
-    for name in value:
-        _name(rule, attribute, name)
 
 
-def _name(rule: object, attribute: "Attribute[str] | Attribute[tuple[str, ...]]", value: object) -> None:
-    if not isinstance(value, str) or not NAME.fullmatch(value):
+def _name(rule: object, attribute: "Attribute[str]", value: object) -> None:
+    if not _is_name(value):
         raise ValueError(f"{type(rule).__name__}.{attribute.name}: {value!r} is no token name")
+
+
+def _is_name(value: object) -> bool:
+    return isinstance(value, str) and NAME.fullmatch(value) is not None
+
+
+def _as_tuple(names: Iterable[str]) -> tuple[str, ...]:
+    return tuple(names)
 
 
 @frozen
@@ -75,7 +81,7 @@ class Chunk:
 class SameRun:
     """Query and key are in the same maximal stretch of tokens of any named kind; document borders end it."""
 
-    tokens: tuple[str, ...] = field(converter=tuple, validator=_names)
+    tokens: tuple[str, ...] = field(converter=_as_tuple, validator=_names)
     tightness: ClassVar[int] = _ATOM
 
     def __str__(self) -> str:

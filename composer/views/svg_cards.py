@@ -1,0 +1,112 @@
+"""Boxes of a graph as cards: a title bar by role, a row per port."""
+
+from collections.abc import Iterator
+
+from attrs import frozen
+
+from composer.registry import Port
+from composer.views.outline import Box, shape_text
+from composer.views.palette import OTHER_ROLE, ROLE_COLORS
+from composer.views.svg_marks import GREY, INK, PALE, mark, rect, text, text_width
+
+HEADER = 46.0
+ROW = 26.0
+INPUT = 50.0
+_PAD = 14.0
+
+
+@frozen
+class Card:
+    """A box with a size. `arrows_out` is how many arrows leave it: each leaves at a height of its own."""
+
+    box: Box
+    arrows_out: int
+
+    @property
+    def width(self) -> float:
+        """Wide enough for the title and for the ports that share a row."""
+        box = self.box
+        widths = [text_width(box.name, 14, bold=True), text_width(box.kind, 11, mono=True)]
+        if box.role == "input":
+            return max(widths[0], text_width(_kind(box), 11, mono=True)) + 2 * _PAD + 4
+        widths += [_port_width(port) for port in (*box.inputs, *box.outputs)]
+        widths += [text_width(shared, 11, mono=True) + 14 for shared in box.shared]
+        return max(widths) + 2 * _PAD
+
+    @property
+    def height(self) -> float:
+        """Title bar and rows; of an input, enough for its arrows."""
+        if self.box.role == "input":
+            return max(INPUT, self.arrows_out * ROW)
+        rows = len(self.box.inputs) + len(self.box.outputs) + len(self.box.shared)
+        return HEADER + ROW * rows + 8
+
+    def entry(self, port: str) -> float:
+        """Height, from the top, at which arrows to a port arrive."""
+        names = [given.name for given in self.box.inputs]
+        return HEADER + ROW * (names.index(port) + 0.5) + 4
+
+    def exit(self, port: str, number: int) -> float:
+        """Height at which the number-th arrow leaves."""
+        if self.box.role == "input":
+            return self.height / 2 + ROW * (number - (self.arrows_out - 1) / 2)
+        names = [given.name for given in (*self.box.inputs, *self.box.outputs)]
+        last = len(names) - 1 - names[::-1].index(port)
+        return HEADER + ROW * (last + 0.5) + 4
+
+    def draw(self, x: float, y: float) -> Iterator[str]:
+        """The marks, with the upper left corner at x, y."""
+        color = ROLE_COLORS.get(self.box.role, OTHER_ROLE)
+        if self.box.role == "input":
+            yield rect(x, y, self.width, self.height, 14, fill=color.fill, stroke=color.stroke, **self._dashes())
+            middle = y + self.height / 2
+            yield text(x + _PAD + 2, middle - 4, self.box.name, 13, font_weight=600)
+            yield text(x + _PAD + 2, middle + 13, _kind(self.box), 11, mono=True, fill=GREY)
+            return
+        yield rect(x, y + 2, self.width, self.height, 10, fill=INK, opacity=0.07)
+        yield rect(x, y, self.width, self.height, 10, fill="#ffffff")
+        yield mark("path", d=_roof(x, y, self.width), fill=color.fill)
+        yield rect(x, y, self.width, self.height, 10, fill="none", stroke=color.stroke, stroke_width=1.4)
+        yield text(x + _PAD, y + 20, self.box.name, 14, font_weight=700, fill=color.ink)
+        yield text(x + _PAD, y + 37, self.box.kind, 11, mono=True, fill=color.ink, opacity=0.8)
+        yield from self._rows(x, y)
+
+    def _rows(self, x: float, y: float) -> Iterator[str]:
+        right = x + self.width
+        for port in self.box.inputs:
+            height = y + self.entry(port.name)
+            yield mark("circle", cx=x, cy=height, r=4, fill="#ffffff", stroke=GREY, stroke_width=1.4)
+            yield text(x + _PAD, height + 4, port.name, 12)
+            place = x + _PAD + text_width(port.name) + 6
+            yield text(place, height + 4, shape_text(port.shape), 11, mono=True, fill=GREY)
+        for port in self.box.outputs:
+            height = y + self.exit(port.name, 0)
+            yield mark("circle", cx=right, cy=height, r=4, fill=GREY)
+            shape = shape_text(port.shape)
+            yield text(right - _PAD, height + 4, shape, 11, mono=True, fill=GREY, text_anchor="end")
+            name = right - _PAD - text_width(shape, 11, mono=True) - 6
+            yield text(name, height + 4, port.name, 12, text_anchor="end")
+        top = y + self.height - ROW * len(self.box.shared)
+        if self.box.shared:
+            yield mark("path", d=f"M{x:.1f} {top:.1f}H{right:.1f}", stroke=PALE)
+        for number, shared in enumerate(self.box.shared):
+            words = shared.replace(" = ", " ≡ ")
+            yield text(x + _PAD, top + ROW * number + 17, words, 11, mono=True, fill="#be185d")
+
+    def _dashes(self) -> dict[str, object]:
+        return {} if self.box.outputs[0].required else {"stroke_dasharray": "5 3"}
+
+
+def _roof(x: float, y: float, width: float) -> str:
+    return (
+        f"M{x:.1f} {y + HEADER:.1f}V{y + 10:.1f}a10 10 0 0 1 10 -10H{x + width - 10:.1f}"
+        f"a10 10 0 0 1 10 10V{y + HEADER:.1f}Z"
+    )
+
+
+def _kind(box: Box) -> str:
+    return f"{box.kind} {shape_text(box.outputs[0].shape)}"
+
+
+def _port_width(port: Port) -> float:
+    return text_width(port.name) + 6 + text_width(shape_text(port.shape), 11, mono=True)
