@@ -44,7 +44,8 @@ edges:
   - {kind: data, from: tower, to: projector_0}
 """
 _NODE = (
-    "  projector_{0}: {{component: projector.hf_module, class: Projector, args: [{{width: 64}}], in_dim: 64, out_dim: 64}}\n"
+    "  projector_{0}: {{component: projector.hf_module, class: Projector, args: [{{width: 64}}], "
+    "in_dim: 64, out_dim: 64}}\n"
 )
 _EDGE = "  - {{kind: data, from: projector_{0}, to: projector_{1}}}\n"
 
@@ -78,7 +79,9 @@ def main() -> None:
             *((p.name, p) for p in sorted((ROOT / "specs").glob("*.yaml"))),
         ):
             times = [seconds(spec) for _ in range(_RUNS)]
-            print(f"{name:24} {statistics.median(times):.2f} s (median of {_RUNS}, {min(times):.2f} to {max(times):.2f})")
+            print(
+                f"{name:24} {statistics.median(times):.2f} s (median of {_RUNS}, {min(times):.2f} to {max(times):.2f})"
+            )
 
 
 if __name__ == "__main__":

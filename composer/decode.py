@@ -6,17 +6,16 @@ taken where a float is expected. (A converter of plain data would lose the posit
 """
 
 import types
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import cache
 from typing import Any, Literal, TypeAliasType, Union, get_args, get_origin
 
 import attrs
 
-from composer.errors import Location, Problem, SpecError
+from composer.errors import Location, Problem
 from composer.interpolate import UNRESOLVED
 from composer.merge import merge_shared
-from composer.path import Path, format_path, parse_path
+from composer.path import Path, format_path
 from composer.schema import fields_by_key, merged_keys
 from composer.source import scalar
 from composer.suggestion import suggestion
@@ -34,6 +33,13 @@ _SCALARS: dict[type, str] = {
 _special: dict[Any, Reader] = {}
 
 
+class Failed:
+    """What `Collector.attempt` gives for a part that cannot be read."""
+
+
+FAILED = Failed()
+
+
 class DecodeError(Exception):
     """What is wrong below one tree. Empty if all of it was reported before (an unresolved `${...}`)."""
 
@@ -49,14 +55,14 @@ class Collector:
         self.problems: list[Problem] = []
         self.failed = False
 
-    @contextmanager
-    def part(self) -> Iterator[None]:
-        """Swallow what goes wrong with one part, and remember it."""
+    def attempt(self, read: Reader, tree: Tree, path: Path) -> Any:
+        """The value of one part, or FAILED with its problems remembered."""
         try:
-            yield
+            return read(tree, path)
         except DecodeError as error:
             self.problems += error.problems
             self.failed = True
+            return FAILED
 
     def report(self, location: Location, path: Path, message: str) -> None:
         """One more problem."""
@@ -219,10 +225,9 @@ def _row_reader(make: type[list[Any]] | type[tuple[Any, ...]], item: Any) -> Rea
     def read(tree: Tree, path: Path) -> Any:
         if not tree.is_sequence:
             raise _mismatch(tree, path, "a list")
-        read_item, values, collector = reader_of(item), [], Collector()
+        read_item, values, collector = reader_of(item), list[Any](), Collector()
         for index, child in tree.children():
-            with collector.part():
-                values.append(read_item(child, (*path, index)))
+            values.append(collector.attempt(read_item, child, (*path, index)))
         collector.close()
         return make(values)
 
@@ -233,10 +238,10 @@ def _dict_reader(item: Any) -> Reader:
     def read(tree: Tree, path: Path) -> dict[str, Any]:
         if not tree.is_mapping:
             raise _mismatch(tree, path, "a mapping")
-        read_item, values, collector = reader_of(item), {}, Collector()
+        read_item, collector = reader_of(item), Collector()
+        values: dict[str, Any] = {}
         for key, child in tree.children():
-            with collector.part():
-                values[key] = read_item(child, (*path, key))
+            values[str(key)] = collector.attempt(read_item, child, (*path, key))
         collector.close()
         return values
 
@@ -265,8 +270,9 @@ def read_fields(cls: type, tree: Tree, path: Path, *, beside: tuple[str, ...] = 
     for key, child in tree.children():
         attribute = known.get(str(key))
         if attribute is not None:
-            with collector.part():
-                arguments[attribute.alias or attribute.name] = reader_of(attribute.type)(child, (*path, key))
+            expected: Any = attribute.type
+            reader = reader_of(expected)
+            arguments[attribute.alias or attribute.name] = collector.attempt(reader, child, (*path, key))
         elif key in shared and not child.is_mapping:
             collector.problems += _mismatch(child, (*path, key), "a mapping").problems
             collector.failed = True
@@ -287,23 +293,3 @@ def _wanted(attribute: "attrs.Attribute[Any]") -> str:
     description = attribute.metadata.get("description", "")
     kind = expected_names(attribute.type) if attribute.type is not Any else "a value"
     return f"{kind} is required. {description}".strip()
-
-
-
-
-def structure(expected: Any, data: Any, path: str = "") -> Any:
-    """A typed value from plain data, as a builder gives it, by the same rules as a spec.
-
-    Raises:
-        SpecError: all problems, with paths below `path` and without places in a file.
-    """
-    try:
-        return reader_of(expected)(Tree(_as_lists(data), "", 0, 0, hf=path), parse_path(path) if path else ())
-    except DecodeError as error:
-        raise SpecError(Problem(None, problem.path, problem.message) for problem in error.problems) from None
-
-
-def _as_lists(data: Any) -> Any:
-    if isinstance(data, Mapping):
-        return {key: _as_lists(value) for key, value in data.items()}
-    return [_as_lists(item) for item in data] if isinstance(data, list | tuple) else data

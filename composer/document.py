@@ -6,12 +6,22 @@ replaced by a stand-in, and whoever touches a stand-in is `doubtful`.
 
 import re
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 from attrs import define, field
 
 from composer import masks
-from composer.decode import Collector, DecodeError, expected_names, fail, read_fields, reader_of, register_reader
+from composer.decode import (
+    FAILED,
+    Collector,
+    DecodeError,
+    expected_names,
+    fail,
+    read_fields,
+    reader_of,
+    register_reader,
+)
 from composer.edges import KINDS, Edge, Ref
 from composer.errors import Location, Problem
 from composer.finding import Finding
@@ -29,7 +39,7 @@ _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 @define
 class Reading:
-    """A graph with stand-ins for what could not be read, and the names that findings about it are not to be trusted for."""
+    """A graph with stand-ins for what could not be read; findings about a `doubtful` name are not to be trusted."""
 
     graph: Graph
     doubtful: set[str] = field(factory=set)
@@ -55,12 +65,12 @@ def read_document(tree: Tree, collector: Collector) -> Reading:
     values: dict[str, Any] = {}
     for key in ("name", "description"):
         if child := tree.child(key):
-            with collector.part():
-                values[key] = reader_of(str)(child, (key,))
+            word = collector.attempt(reader_of(str), child, (key,))
+            values[key] = "" if word is FAILED else word
     section = tree.child("hf")
     if section is not None and section.value is not None:
-        with collector.part():
-            hf = reader_of(HfDocument)(section, ("hf",))
+        hf = collector.attempt(reader_of(HfDocument), section, ("hf",))
+        if hf is not FAILED:
             values["hf"] = HfSection(hf.architecture, hf.requires, hf.default)
     values["tokens"] = dict(_tokens(tree, collector, reading))
     values["inputs"] = dict(_inputs(tree, collector, reading))
@@ -81,9 +91,9 @@ def _root(tree: Tree, collector: Collector) -> None:
             message = f"missing: {expected_names(known[key].type)} is required. {description}"
             collector.report(Location(tree.file, tree.line, tree.column), (key,), message)
     if version := tree.child("spec"):
-        with collector.part():
-            if reader_of(int)(version, ("spec",)) != VERSION:
-                raise fail(version, ("spec",), f"version {version.value} is not known. Write spec: {VERSION}.")
+        number = collector.attempt(reader_of(int), version, ("spec",))
+        if number not in (VERSION, FAILED):
+            collector.report(version.location, ("spec",), f"version {number} is not known. Write spec: {VERSION}.")
 
 
 def _section(tree: Tree, name: str, collector: Collector, *, row: bool = False) -> Iterator[tuple[str | int, Tree]]:
@@ -93,8 +103,7 @@ def _section(tree: Tree, name: str, collector: Collector, *, row: bool = False) 
     if section.is_sequence if row else section.is_mapping:
         yield from section.children()
     else:
-        with collector.part():
-            reader_of(list[Any] if row else dict[str, Any])(section, (name,))
+        collector.attempt(reader_of(list[Any] if row else dict[str, Any]), section, (name,))
 
 
 def _named(tree: Tree, name: str, collector: Collector) -> Iterator[tuple[str, Tree]]:
@@ -108,37 +117,37 @@ def _named(tree: Tree, name: str, collector: Collector) -> Iterator[tuple[str, T
 
 def _tokens(tree: Tree, collector: Collector, reading: Reading) -> Iterator[tuple[str, int]]:
     for number, (name, child) in enumerate(_named(tree, "tokens", collector)):
-        with collector.part():
-            yield name, reader_of(int)(child, ("tokens", name))
-            continue
-        reading.doubtful.add("tokens")
-        yield name, -1 - number
+        token = collector.attempt(reader_of(int), child, ("tokens", name))
+        if token is FAILED:
+            reading.doubtful.add("tokens")
+            token = -1 - number
+        yield name, token
 
 
 def _inputs(tree: Tree, collector: Collector, reading: Reading) -> Iterator[tuple[str, Input]]:
     for name, child in _named(tree, "inputs", collector):
-        with collector.part():
-            yield name, _read_input(child, ("inputs", name))
-            continue
-        reading.doubtful.add(name)
-        yield name, Input(name, "any", ())
+        given = collector.attempt(_read_input, child, ("inputs", name))
+        if given is FAILED:
+            reading.doubtful.add(name)
+            given = Input(name, "any", ())
+        yield name, given
 
 
 def _nodes(tree: Tree, collector: Collector) -> Iterator[tuple[str, Node]]:
     for name, child in _named(tree, "nodes", collector):
-        with collector.part():
-            yield name, _read_node(child, ("nodes", name))
-            continue
-        component = child.child("component")
-        word = component.value if component and isinstance(component.value, str) else ""
-        # Without a component that can be named, any known one keeps checks from reporting it a second time.
-        yield name, Node(name, word or next(iter(components()), ""), None)
+        node = collector.attempt(_read_node, child, ("nodes", name))
+        if node is FAILED:
+            component = child.child("component")
+            word = component.value if component and isinstance(component.value, str) else ""
+            # Without a component that can be named, any known one keeps checks from reporting it a second time.
+            node = Node(name, word or next(iter(components()), ""), None)
+        yield name, node
 
 
 def _edges(tree: Tree, collector: Collector, reading: Reading) -> Iterator[Edge]:
     for number, child in _section(tree, "edges", collector, row=True):
-        with collector.part():
-            edge = _read_edge(child, ("edges", number))
+        edge = collector.attempt(_read_edge, child, ("edges", number))
+        if edge is not FAILED:
             reading.edge_numbers.append(int(number))
             yield edge
             continue
@@ -162,16 +171,15 @@ def _read_node(tree: Tree, path: Path) -> Node:
         reader_of(dict[str, Any])(tree, path)
     head = tree.with_value({key: child for key, child in tree.children() if key in _HEAD})
     collector = Collector()
-    with collector.part():
-        node = read_fields(NodeDocument, head, path)
+    node = collector.attempt(reader_of(NodeDocument), head, path)
     component = tree.child("component")
     known = components()
     if component is None or component.value not in known:
         # What is wrong with the component's name is a finding of the checks.
         collector.close()
         return Node(str(path[-1]), node.component, None, node.weights)
-    with collector.part():
-        config = read_fields(known[component.value].config, tree, path, beside=(*_HEAD, "when"))
+    read_config = partial(read_fields, known[component.value].config, beside=(*_HEAD, "when"))
+    config = collector.attempt(read_config, tree, path)
     collector.close()
     return Node(str(path[-1]), node.component, config, node.weights)
 
@@ -205,8 +213,8 @@ def _read_rule(tree: Tree, path: Path) -> masks.Rule:
     if tree.is_sequence:
         alternatives = [child for _, child in tree.children()]
         if len(alternatives) != 1:
-            how = "the conditions leave no rule" if not alternatives else f"the conditions leave {len(alternatives)} rules"
-            raise fail(tree, path, f"{how}; exactly one must hold.")
+            left = f"{len(alternatives)} rules" if alternatives else "no rule"
+            raise fail(tree, path, f"the conditions leave {left}; exactly one must hold.")
         rule = _read_alternative(alternatives[0], (*path, 0))
         tree.become(alternatives[0].value["rule"])
         return rule

@@ -13,8 +13,8 @@ def dump(graph: Graph, *, origin: bool = False) -> str:
 
     Args:
         graph: from `load` or a builder.
-        origin: put behind each value where it came from: `file:line`, the configuration's field, the option that set it,
-            `default`; `builder` throughout for a graph that was not read from a file.
+        origin: put behind each value where it came from: `file:line`, the configuration's field, the option that set
+            it, `default`; `builder` throughout for a graph that was not read from a file.
     """
 
     def comment(path: Path) -> str | None:

@@ -1,16 +1,14 @@
 """Graphs into plain data as a spec holds it: every field, defaults included."""
 
-from typing import Any, get_args
+from typing import Any
 
 import attrs
 
 from composer.edges import Edge, Ref
 from composer.graph import Graph, Node
 from composer.interpolate import escape
-from composer.masks import Rule
+from composer.masks import RULES
 from composer.schema import VERSION, fields_by_key
-
-_RULES: tuple[type, ...] = get_args(Rule.__value__)
 
 
 def encode_graph(graph: Graph) -> dict[str, Any]:
@@ -34,14 +32,15 @@ def encode(value: Any) -> Any:
     """One typed value as plain data; text is escaped against interpolation."""
     if isinstance(value, str):
         return escape(value)
-    if isinstance(value, (Ref, *_RULES)):
+    if isinstance(value, (Ref, *RULES)):
         return str(value)
     if isinstance(value, dict):
         return {key: encode(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [encode(item) for item in value]
-    if attrs.has(type(value)):
-        return {key: encode(getattr(value, field.name)) for key, field in fields_by_key(type(value)).items()}
+    cls: type = type(value)
+    if attrs.has(cls):
+        return {key: encode(getattr(value, field.name)) for key, field in fields_by_key(cls).items()}
     return value
 
 

@@ -51,12 +51,10 @@ def get_field(name: str, hf: Mapping[str, Any] | None) -> Any:
         raise HfFieldError(f"{name} has nothing to read from: the spec has no hf section.")
     value: Any = hf
     for depth, step in enumerate(steps):
-        if isinstance(value, Mapping) and step in value:
-            value = value[step]
-        elif isinstance(value, list) and isinstance(step, int) and step < len(value):
-            value = value[step]
-        else:
+        in_list = isinstance(value, list) and isinstance(step, int) and step < len(value)
+        if not in_list and not (isinstance(value, Mapping) and step in value):
             raise HfFieldError(_absent(("hf", *steps[:depth]), step, value))
+        value = value[step]
     return value
 
 

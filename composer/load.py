@@ -19,7 +19,7 @@ from composer.graph import Graph
 from composer.interpolate import interpolate
 from composer.origins import Origins, renumber
 from composer.overrides import Override, apply_to_hf, apply_to_tree, parse_overrides
-from composer.source import parse
+from composer.source import read_tree
 from composer.tree import Tree
 from composer.when import prune
 
@@ -48,7 +48,7 @@ def loads(
     """
     with _without_garbage_collection():
         source = _Source(file, text)
-        tree, found = parse(text, file)
+        tree, found = read_tree(text, file)
         source.problems += found
         graph = _resolve(source, tree, hf, overrides)
     if source.problems:

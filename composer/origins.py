@@ -7,7 +7,7 @@ from attrs import field, frozen
 
 from composer.errors import Location, Problem
 from composer.finding import Finding
-from composer.path import Path, PathSyntaxError, format_path, parse_path
+from composer.path import Path, PathSyntaxError, parse_path
 from composer.tree import Tree
 
 _EDGE = re.compile(r"^edges\[(\d+)\]")
@@ -17,22 +17,17 @@ _EDGE = re.compile(r"^edges\[(\d+)\]")
 class Origins:
     """The document a graph was read from.
 
-    `tree` is the resolved document, `sources` the text of each file it came from, `hf_overrides` the command line options
-    that changed the configuration, by path.
+    `tree` is the resolved document, `sources` the text of each file it came from, `hf_overrides` the command line
+    options that changed the configuration, by path.
     """
 
     tree: Tree
     sources: Mapping[str, str] = field(repr=False)
     hf_overrides: Mapping[Path, str] = field(factory=dict)
 
-    def locate(self, path: Path) -> Location:
-        """Where a path is written; of something that is not, where the thing it belongs to starts."""
-        tree, depth = self._nearest(path)
-        return tree.location if depth == len(path) and not tree.is_mapping else tree.key_location
-
     def origin(self, path: Path) -> str | None:
         """`file:line`, `--set path=value` or `hf.field`; None for a value that nobody wrote."""
-        tree, depth = self._nearest(path)
+        tree, depth = self.tree.nearest(path)
         if depth < len(path):
             return None
         if tree.hf is not None:
@@ -44,21 +39,14 @@ class Origins:
 
     def problems(self, findings: Iterable[Finding]) -> list[Problem]:
         """Findings with their places, and in their words those of what they are about."""
+
+        def place(path: str) -> Location:
+            return self.tree.locate(_path(path))
+
         return [
-            Problem(
-                self.locate(_path(finding.path)), finding.path, finding.text(lambda path: str(self.locate(_path(path))))
-            )
+            Problem(place(finding.path), finding.path, finding.text(lambda path: str(place(path))))
             for finding in findings
         ]
-
-    def _nearest(self, path: Path) -> tuple[Tree, int]:
-        tree = self.tree
-        for depth, step in enumerate(path):
-            child = tree.child(step)
-            if child is None:
-                return tree, depth
-            tree = child
-        return tree, len(path)
 
 
 def renumber(finding: Finding, numbers: Sequence[int]) -> Finding:

@@ -12,7 +12,7 @@ from attrs import frozen
 from composer.errors import Location, Problem, SpecError
 from composer.path import Path, PathSyntaxError, format_path, parse_path
 from composer.schema import HfDocument, fields_by_key, keys_below
-from composer.source import parse
+from composer.source import read_tree
 from composer.suggestion import suggestion
 from composer.tree import Tree
 
@@ -46,7 +46,7 @@ def parse_overrides(texts: Sequence[str]) -> tuple[list[Override], list[Problem]
             problems.append(Problem(place, "", "no value. Write path=value."))
             continue
         try:
-            tree, found = parse(value or "''", place.file)
+            tree, found = read_tree(value or "''", place.file)
             problems += found
             overrides.append(Override(text, parse_path(path.strip()), tree))
         except PathSyntaxError as error:
@@ -78,8 +78,6 @@ def apply_to_hf(hf: Mapping[str, Any], overrides: Sequence[Override]) -> tuple[d
     for override in overrides:
         if override.on_hf:
             try:
-                if len(override.path) == 1:
-                    raise OverrideError("names the whole configuration. Name a field, as in hf.text_config.hidden_size.")
                 changed = _with_field(changed, override, 1)
             except OverrideError as error:
                 problems.append(Problem(override.value.location, "", str(error)))
@@ -119,6 +117,8 @@ def _no_way_into(tree: Tree, here: str, rest: Path) -> str:
 
 
 def _with_field(value: Any, override: Override, depth: int) -> Any:
+    if len(override.path) == 1:
+        raise OverrideError("hf is the whole configuration. Name a field, as in hf.text_config.hidden_size.")
     if depth == len(override.path):
         return override.value.plain()
     step, here = override.path[depth], format_path(override.path[:depth])

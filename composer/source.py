@@ -10,12 +10,12 @@ from typing import Any
 
 import yaml
 from attrs import evolve
-from yaml.cyaml import CParser
+from yaml._yaml import CParser
 
 from composer.errors import Location, Problem, SpecError
 from composer.tree import Tree
 
-__all__ = ["Location", "Problem", "SpecError", "parse", "scalar"]
+__all__ = ["Location", "Problem", "SpecError", "parse", "read_tree", "scalar"]
 
 _MAX_VALUES = 1_000_000
 _MAX_DEPTH = 60
@@ -32,8 +32,20 @@ _WORDS: dict[str, Any] = {
 }
 
 
-def parse(text: str, file: str) -> tuple[Tree, list[Problem]]:
+def parse(text: str, file: str) -> Tree:
     """Read one YAML document.
+
+    Raises:
+        SpecError: everything that is wrong with it as YAML.
+    """
+    tree, problems = read_tree(text, file)
+    if problems:
+        raise SpecError(problems, {file: text})
+    return tree
+
+
+def read_tree(text: str, file: str) -> tuple[Tree, list[Problem]]:
+    """Read one YAML document as far as possible.
 
     Args:
         text: the document.

@@ -6,7 +6,7 @@ from typing import Any
 from attrs import define, evolve
 
 from composer.errors import Location
-from composer.path import format_path
+from composer.path import Path, format_path
 
 
 @define
@@ -79,6 +79,21 @@ class Tree:
     def with_value(self, value: Any) -> "Tree":
         """Another value at the same place."""
         return Tree(value, self.file, self.line, self.column, self.key, self.hf)
+
+    def locate(self, path: Path) -> Location:
+        """Where a path is written; of something that is not, where the thing it belongs to starts."""
+        tree, depth = self.nearest(path)
+        return tree.location if depth == len(path) and not tree.is_mapping else tree.key_location
+
+    def nearest(self, path: Path) -> tuple["Tree", int]:
+        """The deepest tree on the way to a path, and how many of its steps lead there."""
+        tree = self
+        for depth, step in enumerate(path):
+            child = tree.child(step)
+            if child is None:
+                return tree, depth
+            tree = child
+        return tree, len(path)
 
     def plain(self) -> Any:
         """The data without positions; shares nothing mutable with the tree's own data."""

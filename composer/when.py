@@ -36,7 +36,8 @@ def holds(condition: Any, hf: Mapping[str, Any] | None) -> bool:
     Raises:
         ConditionError: text in none of the forms, or a field the configuration lacks.
     """
-    match = next((m for form in _FORMS if isinstance(condition, str) and (m := form.fullmatch(condition.strip()))), None)
+    text = condition.strip() if isinstance(condition, str) else ""
+    match = next((found for form in _FORMS if (found := form.fullmatch(text))), None)
     if match is None:
         raise ConditionError(
             f"{condition!r} is no condition. Write hf.field, not hf.field, hf.field == value, hf.field != value "
