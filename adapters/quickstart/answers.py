@@ -57,9 +57,7 @@ def read_pictures(model: nn.Module, collator: Collator, samples: Sequence[Sample
     for start in range(0, len(samples), batch):
         group = samples[start : start + batch]
         inputs = collator.prompt_batch(group).inputs(device)
-        for sample, ids in zip(
-            group, generate(model, inputs, collator.encoder.end_id, MAX_NEW_TOKENS), strict=True
-        ):
+        for sample, ids in zip(group, generate(model, inputs, collator.encoder.end_id, MAX_NEW_TOKENS), strict=True):
             answers.append(Answer(sample.images[0], number_of(sample), collator.encoder.decode(ids)))
     return answers
 

@@ -2,10 +2,13 @@
 
 from pathlib import Path
 
+from attrs import asdict
+
 from adapters.training.problems import TrainingError
 from adapters.training.settings import Training, findings
 from composer import SpecError
 from composer.decode import DecodeError, reader_of
+from composer.emit import emit
 from composer.errors import Problem
 from composer.path import parse_path
 from composer.source import parse
@@ -40,3 +43,8 @@ def parse_settings(text: str, file: str) -> Training:
     if problems:
         raise SpecError(problems, {file: text})
     return settings
+
+
+def settings_text(settings: Training) -> str:
+    """YAML text that `parse_settings` reads back to the same settings."""
+    return emit(asdict(settings))
