@@ -1,5 +1,6 @@
 """`vlm-composer show`: draw a spec's graph."""
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -23,12 +24,13 @@ def show(
     graph = load_graph(spec, hf, set_)
     from composer import views
 
-    drawings = {
-        "terminal": views.to_terminal,
-        "svg": views.to_svg,
-        "json": views.to_json,
-        "mermaid": views.to_mermaid,
-    }
+    if format == "terminal":
+        from rich.console import Console
+
+        with output.open("w", encoding="utf-8") if output else nullcontext() as file:
+            Console(file=file).print(views.to_terminal(graph))
+        return
+    drawings = {"svg": views.to_svg, "json": views.to_json, "mermaid": views.to_mermaid}
     text = drawings[format](graph).rstrip("\n") + "\n"
     if output is None:
         print(text, end="")

@@ -1,5 +1,7 @@
 """What each rule means, spelled out for one query and one key: slow, and the measure for everything faster."""
 
+from collections.abc import Iterable
+
 from attrs import field, frozen
 
 from composer.masks.rules import (
@@ -17,6 +19,14 @@ from composer.masks.rules import (
 )
 
 
+def _as_names(values: Iterable[str | None]) -> tuple[str | None, ...]:
+    return tuple(values)
+
+
+def _as_numbers(values: Iterable[int]) -> tuple[int, ...]:
+    return tuple(values)
+
+
 @frozen
 class Layout:
     """A sequence as masks see it.
@@ -25,8 +35,8 @@ class Layout:
     position, for packed sequences; empty: all is one document.
     """
 
-    tokens: tuple[str | None, ...] = field(converter=tuple)
-    documents: tuple[int, ...] = field(default=(), converter=tuple)
+    tokens: tuple[str | None, ...] = field(converter=_as_names)
+    documents: tuple[int, ...] = field(default=(), converter=_as_numbers)
 
     @documents.validator
     def _as_long(self, _attribute: object, documents: tuple[int, ...]) -> None:
