@@ -62,7 +62,7 @@ def read_pictures(model: nn.Module, collator: Collator, samples: Sequence[Sample
     return answers
 
 
-def scores(answers: Sequence[Answer]) -> tuple[Score, ...]:
+def score_answers(answers: Sequence[Answer]) -> tuple[Score, ...]:
     """Exact matches for each length of number, shortest first."""
     lengths = sorted({len(answer.number) for answer in answers})
     groups = {length: [answer for answer in answers if len(answer.number) == length] for length in lengths}

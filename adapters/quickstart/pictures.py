@@ -12,7 +12,7 @@ CELL_PX = 32  # a digit's 28 pixels and room to move; a multiple of the tower's 
 
 @frozen(eq=False)
 class NumberPicture:
-    """pixels: [32, 32 · digits] uint8 grey, paper 255; number: what it shows; rows: of each digit's image in the file."""
+    """pixels: [32, 32 · digits] uint8 grey, paper 255; number: what it shows; rows: each digit's row in the file."""
 
     pixels: np.ndarray
     number: str

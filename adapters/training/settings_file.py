@@ -11,7 +11,7 @@ from composer.decode import DecodeError, reader_of
 from composer.emit import emit
 from composer.errors import Problem
 from composer.path import parse_path
-from composer.source import parse
+from composer.source import read_tree
 
 
 def load_settings(path: Path) -> Training:
@@ -34,7 +34,7 @@ def parse_settings(text: str, file: str) -> Training:
     Raises:
         SpecError: with all problems at once, each with its line.
     """
-    tree, problems = parse(text, file)
+    tree, problems = read_tree(text, file)
     try:
         settings: Training = reader_of(Training)(tree, ())
         problems += [Problem(tree.locate(parse_path(where)), where, message) for where, message in findings(settings)]
@@ -47,4 +47,4 @@ def parse_settings(text: str, file: str) -> Training:
 
 def settings_text(settings: Training) -> str:
     """YAML text that `parse_settings` reads back to the same settings."""
-    return emit(asdict(settings))
+    return emit(asdict(settings, value_serializer=lambda _, __, value: list(value) if type(value) is tuple else value))
