@@ -1,8 +1,8 @@
 import pytest
 import torch
-from tests.parity.shipped_spec import tiny_graph
 
 from adapters.parity.pair import make_pair
+from tests.parity.shipped_spec import tiny_graph
 
 
 @pytest.fixture(scope="session", autouse=True)

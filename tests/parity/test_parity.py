@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-from tests.parity.shipped_spec import SPEC, tiny_graph
 
 from adapters.parity import measure_graph, run, write_card
 from adapters.parity.oracle import build_oracle, perturb
@@ -10,6 +9,7 @@ from adapters.parity.pair import measure, round_trip
 from adapters.parity.report import GRADIENT_BOUND, gradient_errors, relative_error
 from adapters.parity.variants import variants
 from composer import load
+from tests.parity.shipped_spec import SPEC, tiny_graph
 
 VARIANTS = (
     "as configured",

@@ -7,13 +7,13 @@ from contextlib import contextmanager
 
 import pytest
 import torch
-from tests.parity.shipped_spec import tiny_graph
 from torch import nn
 
 from adapters.parity import measure_graph
 from adapters.parity.oracle import oracle_logits
 from adapters.parity.pair import logits, wrong_part
 from adapters.parity.report import LOGITS_BOUND, relative_error
+from tests.parity.shipped_spec import tiny_graph
 
 SLIDING, FULL = 0, 1  # layer indices of the tiny model
 LAYER = "language_model.decoder.layers"
@@ -159,8 +159,9 @@ CHANGES = {
     "router input factor": f"{DECODER}.layers.every.ffn.experts.router.input_factor=none",
     "value norm": f"{DECODER}.layers.every.attention.v_norm=none",
     "rope of full layers is proportional": f"{DECODER}.layers.kinds.full_attention.rope.type=default",
-    "rope of sliding layers is not": f"{DECODER}.layers.kinds.sliding_attention.rope={{theta: 10000.0, type: proportional, "
-    "partial: 0.5}",
+    "rope of sliding layers is not": (
+        f"{DECODER}.layers.kinds.sliding_attention.rope={{theta: 10000.0, type: proportional, partial: 0.5}}"
+    ),
     "rope turns a part of full layers": f"{DECODER}.layers.kinds.full_attention.rope.partial=0.5",
     "rope base of full layers": f"{DECODER}.layers.kinds.full_attention.rope.theta=10000.0",
     "rope base of sliding layers": f"{DECODER}.layers.kinds.sliding_attention.rope.theta=1000000.0",

@@ -1,0 +1,166 @@
+"""`vlm-composer prove`: who changes when one projected feature row does, and which nodes gradient reaches.
+
+Two measures, so that neither a wrong lowering nor a wrong rule passes: the spec's own rule, read pair by pair, and
+transformers' model with the same weights and the same row turned around.
+"""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from attrs import frozen
+from torch import Tensor, nn
+
+from adapters.parity.gradients import entries
+from adapters.parity.oracle import oracle_logits
+from adapters.parity.pair import Pair, logits, make_pair
+from adapters.parity.variants import variants
+from adapters.prove.freezing import prove_freezing
+from adapters.prove.perturbation import attending_alone, changes
+from adapters.prove.report import UNCHANGED_BOUND, KindProof, ProveReport
+from composer import Graph, load, masks
+from composer.edges import MaskEdge, ScatterEdge
+
+
+def run(
+    spec: str | Path,
+    hf: str | Path | dict[str, Any] | None = None,
+    overrides: Sequence[str] = (),
+    *,
+    seed: int = 0,
+    progress: Callable[[str], None] = lambda _: None,
+) -> ProveReport:
+    """Prove a spec on a tiny random model, in float32 on the CPU.
+
+    Args:
+        spec: a spec file.
+        hf: the checkpoint whose structure is taken: directory, hub id, file or dict; None: the spec's default.
+        overrides: `path=value`, as for `composer.load`; applied after the sizes were shrunk.
+        seed: of weights and batch.
+        progress: told what is being proved.
+
+    Raises:
+        SpecError: the spec has problems.
+        CheckpointError: the spec's parts are not those of its transformers model; see `parity`.
+    """
+    from adapters.huggingface.config import plain
+
+    configured = load(spec, hf=None if hf is None else plain(hf))
+    tiny = variants(spec, configured.hf_config)[0]
+    return prove_graph(load(spec, hf=tiny.hf_config, overrides=overrides), seed=seed, progress=progress)
+
+
+def prove_graph(graph: Graph, *, seed: int = 0, progress: Callable[[str], None] = lambda _: None) -> ProveReport:
+    """Prove one graph, already of a tiny size."""
+    with make_pair(graph, seed) as pair:
+        return prove_pair(pair, progress)
+
+
+def prove_pair(pair: Pair, progress: Callable[[str], None] = lambda _: None) -> ProveReport:
+    """Prove the model of a pair as it is built."""
+    graph = pair.graph
+    order = graph.decoder().config.layers.order
+    (mask,) = (edge for edge in graph.edges if isinstance(edge, MaskEdge))
+    scatters = [edge for edge in graph.edges if isinstance(edge, ScatterEdge)]
+    proofs = []
+    for kind in dict.fromkeys(order):
+        for edge in scatters:
+            progress(f"{kind}: rows of {edge.source.owner}")
+            proofs.append(_prove_kind(pair, edge, kind, order.index(kind), mask.rules[kind]))
+    progress("gradient")
+    return ProveReport(graph.name, tuple(proofs), prove_freezing(pair))
+
+
+@frozen
+class _Token:
+    """Where a feature row went."""
+
+    row: int
+    sample: int
+    position: int
+
+
+def _prove_kind(pair: Pair, edge: ScatterEdge, kind: str, layer: int, rule: masks.Rule) -> KindProof:
+    """Turn every row of one scatter edge around, with layer `layer` attending alone."""
+    source = edge.source.owner
+    ours, oracle = pair.ours.get_submodule(source), _module_of_oracle(pair, source)
+    allowed, valid = _allowed(pair, rule), pair.batch.attention_mask
+    tokens = _tokens(pair, edge)
+    runs = _runs(pair, edge)
+    problems: list[str] = []
+    counts = torch.zeros(3, dtype=torch.long)
+    unchanged, changed = 0.0, float("inf")
+    with attending_alone(layer, entries(pair.ours, pair.graph), pair.ours, pair.oracle):
+        run_ours, run_oracle = (lambda: logits(pair.ours, pair.batch)), (lambda: oracle_logits(pair.oracle, pair.batch))
+        with torch.no_grad():
+            references = run_ours(), run_oracle()
+        for token in tokens:
+            expected = torch.zeros_like(valid)
+            expected[token.sample] = allowed[token.sample, :, token.position]
+            expected[token.sample, token.position] = True
+            expected &= valid
+            measured = changes(run_ours, ours, token.row, references[0])
+            seen = (measured > UNCHANGED_BOUND) & valid
+            by_oracle = (changes(run_oracle, oracle, token.row, references[1]) > UNCHANGED_BOUND) & valid
+            problems += _differences(token, seen, expected, f"by the rule {rule}")
+            problems += _differences(token, seen, by_oracle, "by transformers")
+            counts += _counts(token, seen, runs, valid)
+            unchanged = max(unchanged, float(measured[~expected & valid].max()))
+            changed = min(changed, float(measured[expected].min()))
+    earlier, after, before = counts.tolist()
+    return KindProof(kind, str(rule), len(tokens), earlier, after, before, unchanged, changed, tuple(problems))
+
+
+def _module_of_oracle(pair: Pair, node: str) -> nn.Module:
+    weights = pair.graph.nodes[node].weights
+    if weights is None:
+        raise ValueError(f"{node} names no weights: its module in transformers is unknown")
+    return pair.oracle.get_submodule(weights)
+
+
+def _allowed(pair: Pair, rule: masks.Rule) -> Tensor:
+    """[B, S, S] bool of the rule's own meaning, query by key."""
+    names = {token: name for name, token in pair.graph.tokens.items()}
+    whole = []
+    for row in pair.batch.input_ids.tolist():
+        sequence = masks.Layout(tuple(names.get(token) for token in row))
+        pairs = [[masks.allowed(rule, query, key, sequence) for key in range(len(row))] for query in range(len(row))]
+        whole.append(pairs)
+    return torch.tensor(whole)
+
+
+def _tokens(pair: Pair, edge: ScatterEdge) -> list[_Token]:
+    """The token each feature row goes to, batch-major."""
+    wanted = torch.tensor([pair.graph.tokens[name] for name in edge.at])
+    places = torch.isin(pair.batch.input_ids, wanted).nonzero().tolist()
+    return [_Token(row, sample, position) for row, (sample, position) in enumerate(places)]
+
+
+def _runs(pair: Pair, edge: ScatterEdge) -> Tensor:
+    """[B, S] number of the stretch of the edge's placeholders each token is in, -1 outside."""
+    wanted = torch.tensor([pair.graph.tokens[name] for name in edge.at])
+    inside = torch.isin(pair.batch.input_ids, wanted)
+    starts = inside.clone()
+    starts[:, 1:] &= ~inside[:, :-1]
+    return torch.where(inside, starts.cumsum(-1), -1)
+
+
+def _differences(token: _Token, seen: Tensor, expected: Tensor, why: str) -> list[str]:
+    where = f"row {token.row} (sample {token.sample}, token {token.position})"
+    return [
+        f"{where}: token {position} of sample {sample} "
+        + ("changed and must not, " if seen[sample, position] else "did not change and must, ")
+        + why
+        for sample, position in (seen != expected).nonzero().tolist()
+    ]
+
+
+def _counts(token: _Token, seen: Tensor, runs: Tensor, valid: Tensor) -> Tensor:
+    """[3] tokens of the same sample that changed: earlier in the same run, later text, earlier text."""
+    here, run = seen[token.sample], runs[token.sample]
+    position = torch.arange(len(here))
+    text = (run < 0) & valid[token.sample]
+    earlier, later = position < token.position, position > token.position
+    same = run == run[token.position]
+    return torch.stack([(here & earlier & same).sum(), (here & later & text).sum(), (here & earlier & text).sum()])
