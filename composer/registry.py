@@ -5,7 +5,7 @@ A distribution offers components in the entry-point group `vlm_composer.componen
 """
 
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import cache
 from importlib.metadata import entry_points
 from typing import Any
@@ -99,13 +99,11 @@ def register(component: Component) -> Component:
 @contextmanager
 def registered(*new: Component) -> Iterator[None]:
     """Components known inside a `with` block only."""
-    for component in new:
-        register(component)
-    try:
-        yield
-    finally:
+    with ExitStack() as known:
         for component in new:
-            _registered.pop(component.name, None)
+            register(component)
+            known.callback(_registered.pop, component.name)
+        yield
 
 
 @cache
