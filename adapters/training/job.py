@@ -10,10 +10,10 @@ from torch import nn
 
 from adapters.training.collator import Collator
 from adapters.training.log import RunLog, StepRecord
-from adapters.training.loop import Trainer, accumulate_gradients
+from adapters.training.loop import Trainer, accumulate_gradients, stage_schedule
 from adapters.training.samples import JsonlSamples
 from adapters.training.sampling import endless_groups
-from adapters.training.settings import Stage, Training
+from adapters.training.settings import Training
 from adapters.training.setup import check_settings, make_collator
 from adapters.training.stages import node_sizes
 from composer import Graph
@@ -62,12 +62,10 @@ def run(
     check_settings(settings, graph)
     samples = JsonlSamples(data_dir / TRAINING_FILE)
     collator = make_collator(graph, settings, tokenizer_dir or weights or data_dir)
-    groups = endless_groups(samples, settings.global_batch, settings.seed)
-    if dry_run:  # before the model: data is checked in a second, and building may take minutes
-        first = collator.training_batch(next(groups)[: settings.micro_batch])
+    # Before the model: data is checked in a second, and building may take minutes.
+    first = collator.training_batch(next(endless_groups(samples, settings.micro_batch, settings.seed)))
     model = build_model(graph, settings.seed, weights)
-    for stage in settings.stages:
-        console.print(stage_table(model, graph, stage, settings))
+    console.print(stage_table(model, graph, settings))
     if dry_run:
         with torch.no_grad():
             loss = accumulate_gradients(model, [first])
@@ -76,6 +74,7 @@ def run(
             f"tokens, {int(first.images_per_sample.sum())} pictures, loss {loss:.3f}. Dry run: nothing trained."
         )
         return TrainingResult(model, collator, (), run_dir)
+    groups = endless_groups(samples, settings.global_batch, settings.seed)
     with RunLog(run_dir) as log:
         records = Trainer(model, graph, collator, settings, groups, log, console).run()
     export(model, collator, run_dir / "hf")
@@ -108,15 +107,16 @@ def export(model: nn.Module, collator: Collator, folder: Path) -> None:
     collator.encoder.tokenizer.save(str(folder / "tokenizer.json"))
 
 
-def stage_table(model: nn.Module, graph: Graph, stage: Stage, settings: Training) -> Table:
-    """What trains in a stage, node by node."""
-    lr = settings.optimizer.lr if stage.lr is None else stage.lr
-    table = Table(title=f"stage {stage.name}: {stage.steps} steps, learning rate {lr:g}", title_justify="left")
-    table.add_column("node")
-    table.add_column("role")
+def stage_table(model: nn.Module, graph: Graph, settings: Training) -> Table:
+    """What trains in which stage, node by node."""
+    table = Table("node", "role")
     table.add_column("parameters", justify="right")
-    table.add_column("")
-    for size in node_sizes(model, graph, stage):
-        state = "[green]trains[/]" if size.trains else "[dim]frozen[/]"
-        table.add_row(size.node, size.role, f"{size.parameters:,}", state)
+    columns = []
+    for stage in settings.stages:
+        schedule = stage_schedule(stage, settings)
+        table.add_column(f"{stage.name}\n{stage.steps} steps\nlearning rate {schedule.peak:g}")
+        columns.append(node_sizes(model, graph, stage))
+    for sizes in zip(*columns, strict=True):
+        states = ("[green]trains[/]" if size.trains else "[dim]frozen[/]" for size in sizes)
+        table.add_row(sizes[0].node, sizes[0].role, f"{sizes[0].parameters:,}", *states)
     return table
