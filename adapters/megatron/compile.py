@@ -16,7 +16,7 @@ from adapters.megatron.steps import (
 )
 from components.fusion.mask_metadata import MetadataLayout
 from composer import Graph
-from composer.edges import DataEdge, EmbedEdge, MaskEdge, PositionEdge, ScatterEdge, ShareEdge
+from composer.edges import DataEdge, Edge, EmbedEdge, MaskEdge, PositionEdge, ScatterEdge, ShareEdge
 from composer.masks import Rule
 
 
@@ -64,7 +64,7 @@ def compile_graph(graph: Graph, *, pre_process: bool, dtype: torch.dtype) -> Pro
     )
 
 
-def _only(graph: Graph, decoder: str, kind: type) -> "MaskEdge | PositionEdge | EmbedEdge":
+def _only[E: Edge](graph: Graph, decoder: str, kind: type[E]) -> E:
     return next(edge for edge in graph.edges_to(decoder) if isinstance(edge, kind))
 
 
@@ -98,7 +98,7 @@ def _modalities(graph: Graph, decoder: str) -> dict[str, tuple[str, tuple[str, .
     for edge in graph.edges_to(decoder):
         if isinstance(edge, ScatterEdge):
             needs = _inputs_of(graph, edge.source.owner)
-            found |= {name: (edge.source.owner, needs) for name in edge.at}
+            found |= dict.fromkeys(edge.at, (edge.source.owner, needs))
     return found
 
 

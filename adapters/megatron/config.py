@@ -1,5 +1,6 @@
 """The configuration of a composed model: Megatron-Core's TransformerConfig, and the graph it was made from."""
 
+import copy
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,8 +22,6 @@ class ComposedConfig(TransformerConfig):
         copied = type(self).__new__(type(self))
         memo[id(self)] = copied
         memo[id(self.graph)] = self.graph
-        import copy
-
         copied.__dict__.update({name: copy.deepcopy(value, memo) for name, value in self.__dict__.items()})
         return copied
 

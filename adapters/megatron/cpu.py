@@ -14,7 +14,7 @@ import torch
 import torch.utils._device
 
 _FACTORIES = ("zeros", "ones", "empty", "full", "tensor", "arange", "rand", "randn", "randint", "eye", "empty_strided")
-_active = False
+_active: set[str] = set()
 
 
 class _Stream:
@@ -50,7 +50,6 @@ def host() -> bool:
     Returns:
         True if this process runs on the CPU host, False where CUDA is present and nothing was changed.
     """
-    global _active
     if torch.cuda.is_available():
         return False
     if not _active:
@@ -58,7 +57,7 @@ def host() -> bool:
         _generators()
         _devices()
         _collectives()
-        _active = True
+        _active.add("cpu")
     return True
 
 
@@ -122,7 +121,7 @@ def _collectives() -> None:
     def forward(ctx: Any, group: Any, tensor: torch.Tensor, out_splits: Any, in_splits: Any, *rest: Any) -> Any:
         return exchange(ctx, group, tensor, _as_list(out_splits), _as_list(in_splits), *rest)
 
-    mappings._AllToAll.forward = staticmethod(forward)
+    mappings._AllToAll.forward = staticmethod(forward)  # type: ignore[assignment]
 
 
 def _as_list(splits: Any) -> Any:

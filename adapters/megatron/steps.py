@@ -127,7 +127,11 @@ class UnfilledStep:
     def __call__(self, model: nn.Module, call: Call) -> None:
         if call.input_ids is None:
             return
-        unfilled = {name: token for name, (owner, token) in self.sources.items() if call.values.get(owner) is None}
+        unfilled = {
+            name: token
+            for name, (owner, token) in self.sources.items()
+            if owner is None or call.values.get(owner) is None
+        }
         if not unfilled:
             return
         wanted = torch.tensor(list(unfilled.values()), device=call.device, dtype=torch.int64)

@@ -69,7 +69,9 @@ class SelfAttention(MegatronModule):
         self.v_norm = self._head_norm(part.v_norm)
         self.output_norm = rms_norm(config, config.hidden_size) if sandwich else nn.Identity()
         self.core_attention = core
-        self.recompute_core = config.recompute_granularity == "selective" and "core_attn" in config.recompute_modules
+        self.recompute_core = config.recompute_granularity == "selective" and "core_attn" in (
+            config.recompute_modules or ()
+        )
 
     def _head_norm(self, kind: str) -> nn.Module:
         if kind == "rms":
@@ -104,8 +106,8 @@ class SelfAttention(MegatronModule):
         mixed, _ = self.linear_qkv(hidden_states)
         mixed = mixed.unflatten(-1, (self.groups, -1, self.part.head_dim))
         if self.part.values.keys:
-            query, key = torch.split(mixed, (self.queries, 1), dim=3)
+            query, key = torch.split(mixed, [self.queries, 1], dim=3)
             value = key
         else:
-            query, key, value = torch.split(mixed, (self.queries, 1, 1), dim=3)
+            query, key, value = torch.split(mixed, [self.queries, 1, 1], dim=3)
         return query.flatten(2, 3), key.squeeze(3), value.squeeze(3)

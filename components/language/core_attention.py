@@ -3,6 +3,8 @@
 Legend: S sequence, B batch, N query heads, G key/value heads, D head width, F metadata fields.
 """
 
+from typing import Any
+
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.weak import WeakTensorKeyDictionary
@@ -17,7 +19,7 @@ class DenseMasks:
 
     def __init__(self, layout: MetadataLayout) -> None:
         self.layout = layout
-        self._masks = WeakTensorKeyDictionary()
+        self._masks: Any = WeakTensorKeyDictionary()
 
     def get(self, rule: Rule, metadata: Tensor) -> Tensor:
         """[B, 1, S, S] bool, True where attention is allowed; `metadata` is [B, F, S] int32."""

@@ -19,19 +19,20 @@ from components.language.norms import rms_norm
 class DecoderLayer(TransformerLayer):
     """A TransformerLayer whose output may be scaled by a stored number.
 
-    Norms after a half live in the half, so Megatron-Core's residual adds, recomputation and offloading stay as they are.
+    Norms after a half live in the half: Megatron-Core's residual adds, recomputation and offloading stay as they are.
     """
 
     def __init__(self, *args: Any, scaled: bool = False, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.scaled = scaled
-        if scaled:
-            self.register_buffer("output_scale", torch.ones(1, dtype=self.config.params_dtype))
+        self.output_scale: Tensor | None
+        scale = torch.ones(1, dtype=self.config.params_dtype, device=torch.cuda.current_device()) if scaled else None
+        self.register_buffer("output_scale", scale)
 
     def forward(self, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor | None]:
         """[S, B, H] to [S, B, H]; arguments are those of Megatron-Core's TransformerLayer."""
-        output, context = super().forward(*args, **kwargs)
-        return (output * self.output_scale if self.scaled else output), context
+        result: Any = super().forward(*args, **kwargs)
+        output, context = result
+        return (output if self.output_scale is None else output * self.output_scale), context
 
 
 def layer_spec(layer: Layer, columns: slice, core: nn.Module) -> ModuleSpec:
@@ -43,6 +44,7 @@ def layer_spec(layer: Layer, columns: slice, core: nn.Module) -> ModuleSpec:
         core: the kind's core attention; has no parameters, so layers of a kind share it.
     """
     sandwich = layer.norms == "sandwich"
+    bias_dropout_add: Any = get_bias_dropout_add
     return ModuleSpec(
         module=DecoderLayer,
         params={"scaled": layer.output_scale == "layer_scalar"},
@@ -52,9 +54,9 @@ def layer_spec(layer: Layer, columns: slice, core: nn.Module) -> ModuleSpec:
                 module=SelfAttention,
                 params={"part": layer.attention, "sandwich": sandwich, "columns": columns, "core": core},
             ),
-            self_attn_bda=get_bias_dropout_add,
+            self_attn_bda=bias_dropout_add,
             pre_mlp_layernorm=IdentityOp,
             mlp=partial(FeedForwardHalf, layer=layer),
-            mlp_bda=get_bias_dropout_add,
+            mlp_bda=bias_dropout_add,
         ),
     )

@@ -21,7 +21,7 @@ class ExpertBranch(MoELayer):
 
     def __init__(self, config: TransformerConfig, part: Experts, pg_collection: ProcessGroupCollection) -> None:
         experts = get_backend(config.transformer_impl).grouped_mlp_modules(config.moe_grouped_gemm)
-        router = partial(PartRouter, part=part.router)
+        router = partial(PartRouter, part=part.router, num_experts=part.num_experts)
         super().__init__(config, MoESubmodules(experts=experts, router=router), pg_collection=pg_collection)
 
     def forward(self, expert_input: Tensor, router_input: Tensor) -> Tensor:  # type: ignore[override]

@@ -27,7 +27,7 @@ class LanguageModel(GPTModel):
     def __init__(self, section: Gpt, context: BuildContext) -> None:
         super().__init__(
             config=context.transformer,
-            transformer_layer_spec=block_spec(section, context),
+            transformer_layer_spec=block_spec(section, context),  # pyright: ignore[reportArgumentType]
             vocab_size=section.config.vocab_size,
             max_sequence_length=section.config.max_positions,
             pre_process=context.pre_process,
@@ -54,7 +54,7 @@ class LanguageModel(GPTModel):
         Args:
             decoder_input: [S, B, H] embeddings after placement; None on later stages (`set_input_tensor`).
             metadata: [B, F, S] int32. rotation: [2, S, B, 1, R].
-            labels: [B, S] int64, already shifted; only read on the last stage.
+            labels: [B, S] int64, already shifted, negative where ignored (loss 0); only read on the last stage.
             runtime_gather_output: gather logits over tensor-parallel ranks.
 
         Returns:
@@ -74,7 +74,8 @@ class LanguageModel(GPTModel):
             logits = torch.tanh(logits / self.softcap) * self.softcap
         if labels is None:
             return logits.transpose(0, 1).contiguous()
-        return self.compute_language_model_loss(labels, logits)
+        losses: Tensor = self.compute_language_model_loss(labels.clamp(min=0), logits)
+        return losses.masked_fill(labels < 0, 0.0)
 
 
 def build(section: Gpt, context: BuildContext) -> LanguageModel:

@@ -46,7 +46,6 @@ def rms_norm(config: TransformerConfig, hidden_size: int, eps: float | None = No
     eps = config.layernorm_epsilon if eps is None else eps
     if config.transformer_impl == "local":
         return RMSNorm(config, hidden_size, eps)
-    made: nn.Module = get_backend(config.transformer_impl).layer_norm(rms_norm=True)(
-        config=config, hidden_size=hidden_size, eps=eps
-    )
+    fused: Any = get_backend(config.transformer_impl).layer_norm(rms_norm=True)
+    made: nn.Module = fused(config=config, hidden_size=hidden_size, eps=eps)
     return made

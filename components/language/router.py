@@ -18,33 +18,33 @@ class PartRouter(TopKRouter):
     chosen logits equals softmax over all, then top-k, then renormalise (`renormalise: true`).
     """
 
-    def __init__(self, config: TransformerConfig, part: Router, **kwargs: Any) -> None:
+    def __init__(self, config: TransformerConfig, part: Router, num_experts: int, **kwargs: Any) -> None:
         super().__init__(config=config, **kwargs)
         self.input_norm = ScaleFreeRMSNorm(config.layernorm_epsilon) if part.input_norm == "scale_free" else None
         self.input_scale = self._scale(config.hidden_size) if part.input_scale == "learned" else None
         self.input_factor = config.hidden_size**-0.5 if part.input_factor == "inv_sqrt_hidden" else None
-        self.expert_scale = self._scale(config.num_moe_experts) if part.expert_scale == "learned" else None
+        self.expert_scale = self._scale(num_experts) if part.expert_scale == "learned" else None
 
     def _scale(self, width: int) -> nn.Parameter:
         scale = nn.Parameter(torch.ones(width, dtype=self.config.params_dtype))
         scale.sequence_parallel = self.config.sequence_parallel  # type: ignore[attr-defined]
         return scale
 
-    def forward(self, input: Tensor, padding_mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def forward(self, routed: Tensor, padding_mask: Tensor | None = None) -> tuple[Tensor, Tensor]:  # type: ignore[override]
         """Route.
 
         Args:
-            input: [S, B, H], params dtype.
+            routed: [S, B, H], params dtype.
             padding_mask: [S, B] bool, True at real tokens, for load-balancing losses only.
 
         Returns:
             Weights [T, E], zero at experts not chosen, and the choice [T, E] bool.
         """
         if self.input_norm is not None:
-            input = self.input_norm(input)
+            routed = self.input_norm(routed)
         if self.input_scale is not None:
-            input = input * self.input_scale
+            routed = routed * self.input_scale
         if self.input_factor is not None:
-            input = input * self.input_factor
-        weights, chosen = super().forward(input, padding_mask)
+            routed = routed * self.input_factor
+        weights, chosen = super().forward(routed, padding_mask)
         return (weights if self.expert_scale is None else weights * self.expert_scale), chosen
