@@ -76,7 +76,7 @@ def test_the_dense_decoder_is_proved():
 @pytest.mark.parametrize("name", WRONG_RULES)
 def test_a_wrong_rule_in_the_spec_is_red(name):
     """The spec then does what it says; transformers does not agree."""
-    report = prove_graph(tiny_graph(0, WRONG_RULES[name]))
+    report = prove_graph(tiny_graph(1, WRONG_RULES[name]))
     assert report.exit_code == 1
     failures = list(report.failures())
     assert failures
