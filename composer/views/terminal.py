@@ -38,7 +38,8 @@ class _Picture:
         rules = [(kind, rule) for box in outline.boxes.values() for kind, rule in box.rules.items()]
         if rules:
             yield Text()
-            yield Text.assemble(("Who sees whom", "bold"), ", query down, key across, by layer kind")
+            yield Text.assemble(("Who sees whom", "bold"), " by layer kind: query down, key across")
+            yield Text.assemble(_token(True), "placeholder   ", _token(False), "text   ", *_LEGEND)
             yield Text()
             yield _masks(rules)
         if self.graph.tokens:
@@ -77,6 +78,11 @@ def _masks(rules: list[tuple[str, Rule]]) -> "RenderableType":
     return Columns([panel(kind, rule) for kind, rule in rules], padding=(1, 4))
 
 
+_SEEN = ("■ ", EDGE_STYLES["mask"])
+_SEEN_LATER = ("◆ ", EDGE_STYLES["scatter"])
+_LEGEND = (_SEEN, "sees itself or an earlier key   ", _SEEN_LATER, "sees a later key")
+
+
 def _token(placeholder: bool) -> tuple[str, str]:
     return ("▣ ", EDGE_STYLES["scatter"]) if placeholder else ("t ", "bright_black")
 
@@ -84,4 +90,4 @@ def _token(placeholder: bool) -> tuple[str, str]:
 def _cell(seen: bool, later: bool) -> tuple[str, str]:
     if not seen:
         return ("· ", "bright_black")
-    return ("◆ ", EDGE_STYLES["scatter"]) if later else ("■ ", EDGE_STYLES["mask"])
+    return _SEEN_LATER if later else _SEEN

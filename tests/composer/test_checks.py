@@ -99,15 +99,19 @@ SLIPS: dict[str, tuple[Callable[[Graph], Graph], Iterable[str]]] = {
             ScatterEdge("second", "decoder.embeddings", at=["video"]),
         ),
         [
-            "nodes.second.patch_dim: 14 does not fit pixel_values [image, patch, 12] (nodes.tower.patch_dim). "
-            "Set patch_dim: 12."
+            (
+                "nodes.second.patch_dim: 14 does not fit pixel_values [image, patch, 12] (nodes.tower.patch_dim). "
+                "Set patch_dim: 12."
+            )
         ],
     ),
     "number of dimensions": (
         lambda g: inputs(g, Input("pixel_values", "pixels", ("image", 3))),
         [
-            "edges[1].to: tower.pixel_values has 3 dimensions [image, patch, patch_dim], "
-            "but pixel_values has 2 [image, 3]."
+            (
+                "edges[1].to: tower.pixel_values has 3 dimensions [image, patch, patch_dim], "
+                "but pixel_values has 2 [image, 3]."
+            )
         ],
     ),
     "dimension of an input": (
@@ -116,8 +120,10 @@ SLIPS: dict[str, tuple[Callable[[Graph], Graph], Iterable[str]]] = {
             nodes=g.nodes | {"tower": Node("tower", "part.tower", Tower(out_dim=24, patch_dim=14))},
         ),
         [
-            "nodes.tower.patch_dim: 14 does not fit pixel_values [image, patch, 12] (inputs.pixel_values.shape[2]). "
-            "Set patch_dim: 12."
+            (
+                "nodes.tower.patch_dim: 14 does not fit pixel_values [image, patch, 12] (inputs.pixel_values.shape[2]). "
+                "Set patch_dim: 12."
+            )
         ],
     ),
     "type of a tensor": (
@@ -149,8 +155,10 @@ SLIPS: dict[str, tuple[Callable[[Graph], Graph], Iterable[str]]] = {
     "no mask": (
         lambda g: without(g, MASK),
         [
-            "nodes.decoder: nothing writes its input attention_mask. "
-            "Add an edge {kind: mask, to: decoder.attention_mask}."
+            (
+                "nodes.decoder: nothing writes its input attention_mask. "
+                "Add an edge {kind: mask, to: decoder.attention_mask}."
+            )
         ],
     ),
     "no positions": (
@@ -160,8 +168,10 @@ SLIPS: dict[str, tuple[Callable[[Graph], Graph], Iterable[str]]] = {
     "nothing to scatter into": (
         lambda g: without(g, EMBED),
         [
-            "edges[2].to: nothing writes decoder.embeddings before this edge. "
-            "Add an edge {kind: embed, to: decoder.embeddings}."
+            (
+                "edges[2].to: nothing writes decoder.embeddings before this edge. "
+                "Add an edge {kind: embed, to: decoder.embeddings}."
+            )
         ],
     ),
     "no data": (
@@ -206,10 +216,7 @@ SLIPS: dict[str, tuple[Callable[[Graph], Graph], Iterable[str]]] = {
         lambda g: plus(
             evolve(g, tokens={"image": 7, "video": 7}), ScatterEdge("projector", "decoder.embeddings", at=["video"])
         ),
-        [
-            "edges[7].at[0]: video (same token id as image) is filled by another scatter edge already "
-            "(edges[3].at[0])."
-        ],
+        ["edges[7].at[0]: video (same token id as image) is filled by another scatter edge already (edges[3].at[0])."],
     ),
     "scatter mode": (
         lambda g: instead(g, SCATTER, ScatterEdge("projector", "decoder.embeddings", at=["image"], mode="ad")),
@@ -245,9 +252,7 @@ SLIPS: dict[str, tuple[Callable[[Graph], Graph], Iterable[str]]] = {
         ["nodes.decoder.vocab_size: no words, see nodes.decoder.hidden_size."],
     ),
     "one name for two things": (
-        lambda g: evolve(
-            g, inputs=g.inputs | {"tower": Input("tower", "pixels", ("image",))}, edges=g.edges
-        ),
+        lambda g: evolve(g, inputs=g.inputs | {"tower": Input("tower", "pixels", ("image",))}, edges=g.edges),
         ["nodes.tower: tower is an input of the spec too (inputs.tower)."],
     ),
     "no decoder": (

@@ -62,5 +62,5 @@ def test_edges_take_text_and_lists() -> None:
 
 def test_an_unknown_edge_kind_is_named_with_the_nearest() -> None:
     assert get_edge_class("mask") is MaskEdge
-    with pytest.raises(KeyError, match="unknown edge kind 'scater'. Did you mean 'scatter'?"):
+    with pytest.raises(KeyError, match=r"unknown edge kind 'scater'\. Did you mean 'scatter'\?"):
         get_edge_class("scater")

@@ -9,7 +9,6 @@ from attrs import evolve
 
 from composer import registry
 from composer.registry import ComponentError, components, register, registered
-
 from tests.composer.conftest import DECODER, PROJECTOR, TOWER
 
 
@@ -61,7 +60,9 @@ def test_a_name_is_taken_once() -> None:
 
 
 def test_third_parties_offer_one_component_or_several(installed: Path) -> None:
-    distribute(installed, "one", "third_party_parts:ONE", PART + "ONE = part('x.one')\nMORE = (part('x.two'), part('x.three'))")
+    distribute(
+        installed, "one", "third_party_parts:ONE", PART + "ONE = part('x.one')\nMORE = (part('x.two'), part('x.three'))"
+    )
     distribute(installed, "more", "third_party_parts:MORE", (installed / "third_party_parts.py").read_text())
     assert {"x.one", "x.two", "x.three"} <= components().keys()
 
