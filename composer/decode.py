@@ -13,13 +13,12 @@ from typing import Any, Literal, TypeAliasType, Union, get_args, get_origin
 import attrs
 
 from composer.errors import Location, Problem
-from composer.interpolate import UNRESOLVED
 from composer.merge import merge_shared
 from composer.path import Path, format_path
 from composer.schema import fields_by_key, merged_keys
 from composer.source import scalar
-from composer.suggestion import suggestion
-from composer.tree import Tree
+from composer.suggestion import nearest, suggestion
+from composer.tree import UNRESOLVED, Tree
 
 type Reader = Callable[[Tree, Path], Any]
 
@@ -31,6 +30,7 @@ _SCALARS: dict[type, str] = {
     types.NoneType: "null",
 }
 _special: dict[Any, Reader] = {}
+_names: dict[Any, str] = {}
 
 
 class Failed:
@@ -84,9 +84,10 @@ def fail(tree: Tree, path: Path, message: str) -> DecodeError:
     return DecodeError([Problem(tree.location, format_path(path), message)])
 
 
-def register_reader(expected: Any, reader: Reader) -> None:
-    """Read a type by its own reader instead of by its structure."""
+def register_reader(expected: Any, reader: Reader, name: str) -> None:
+    """Read a type by its own reader instead of by its structure; `name` is what errors call it."""
     _special[expected] = reader
+    _names[expected] = name
 
 
 @cache
@@ -131,6 +132,8 @@ def describe(value: Any) -> str:
 
 def expected_names(expected: Any) -> str:
     """A type as an error message names it."""
+    if expected in _names:
+        return _names[expected]
     if isinstance(expected, TypeAliasType):
         return expected_names(expected.__value__)
     if expected in _SCALARS:
@@ -266,6 +269,7 @@ def read_fields(cls: type, tree: Tree, path: Path, *, beside: tuple[str, ...] = 
     merge_shared(cls, tree)
     known, shared = fields_by_key(cls), merged_keys(cls)
     arguments: dict[str, Any] = {}
+    meant: set[str | None] = set()
     collector = Collector()
     for key, child in tree.children():
         attribute = known.get(str(key))
@@ -278,9 +282,10 @@ def read_fields(cls: type, tree: Tree, path: Path, *, beside: tuple[str, ...] = 
             collector.failed = True
         elif key not in beside and key not in shared:
             hint = suggestion(str(key), (*known, *beside, *shared))
+            meant.add(nearest(str(key), known))
             collector.report(child.key_location, (*path, key), f"unknown key.{hint}")
     for key, attribute in known.items():
-        if attribute.default is attrs.NOTHING and tree.child(key) is None:
+        if attribute.default is attrs.NOTHING and tree.child(key) is None and key not in meant:
             collector.report(tree.key_location, (*path, key), f"missing: {_wanted(attribute)}")
     collector.close()
     try:

@@ -1,7 +1,7 @@
 """A resolved document into a graph, as far as it can be read.
 
 Parts are read one by one, so that one broken node does not hide what is wrong with the edges: what cannot be read is
-replaced by a stand-in, and whoever touches a stand-in is `doubtful`.
+replaced by a stand-in, and findings that may come of that are left out.
 """
 
 import re
@@ -29,7 +29,7 @@ from composer.graph import Graph, HfSection, Input, Node
 from composer.path import Path, format_path
 from composer.registry import components
 from composer.schema import VERSION, Document, HfDocument, InputDocument, NodeDocument, fields_by_key
-from composer.suggestion import suggestion
+from composer.suggestion import nearest, suggestion
 from composer.tree import Tree
 
 _HEAD = ("component", "weights")
@@ -39,29 +39,30 @@ _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 @define
 class Reading:
-    """A graph with stand-ins for what could not be read; findings about a `doubtful` name are not to be trusted."""
+    """A graph as far as it could be read.
+
+    `stand_ins` are inputs that could not be read, `loose` the ends of edges that could not: what checks find about how
+    these are used is not to be trusted. If it is not `checkable`, nothing they find is.
+    """
 
     graph: Graph
-    doubtful: set[str] = field(factory=set)
+    stand_ins: set[str] = field(factory=set)
+    loose: set[str] = field(factory=set)
     edge_numbers: list[int] = field(factory=list)  # of each edge of the graph, its number in the document
     checkable: bool = True
 
     def doubts(self, finding: Finding) -> bool:
-        """Whether a finding may come from a stand-in and not from the spec."""
-        return bool(self.doubtful) and any(self._doubts(path) for path in (finding.path, *finding.related))
-
-    def _doubts(self, path: str) -> bool:
-        section, *rest = _STEP.findall(path)
-        if section == "edges" and rest:
+        """Whether a finding may come from a stand-in, or from an edge that is missing here, and not from the spec."""
+        section, *rest = _STEP.findall(finding.path)
+        if section == "edges" and rest[1:] == ["to"]:
             edge = self.graph.edges[int(rest[0])]
-            return bool(self.doubtful & {edge.source.owner, edge.target.owner})
-        return section in self.doubtful or not rest or rest[0] in self.doubtful
+            return edge.target.owner in self.loose or edge.source.owner in self.stand_ins
+        return len(rest) == 1 and rest[0] in self.loose | self.stand_ins
 
 
 def read_document(tree: Tree, collector: Collector) -> Reading:
     """Read all sections, reporting problems to the collector."""
-    _root(tree, collector)
-    reading = Reading(Graph(name="", hf=None))
+    reading = Reading(Graph(name="", hf=None), checkable=_root(tree, collector))
     values: dict[str, Any] = {}
     for key in ("name", "description"):
         if child := tree.child(key):
@@ -74,19 +75,23 @@ def read_document(tree: Tree, collector: Collector) -> Reading:
             values["hf"] = HfSection(hf.architecture, hf.requires, hf.default)
     values["tokens"] = dict(_tokens(tree, collector, reading))
     values["inputs"] = dict(_inputs(tree, collector, reading))
-    values["nodes"] = dict(_nodes(tree, collector))
+    values["nodes"] = dict(_nodes(tree, collector, reading))
     values["edges"] = tuple(_edges(tree, collector, reading))
     reading.graph = Graph(**({"name": ""} | values))
     return reading
 
 
-def _root(tree: Tree, collector: Collector) -> None:
+def _root(tree: Tree, collector: Collector) -> bool:
+    """Report what is wrong with the sections as such; False if one is missing, so that nothing fits the others."""
     known = fields_by_key(Document)
+    meant: set[str | None] = set()
     for key, child in tree.children():
         if key not in known:
             collector.report(child.key_location, (key,), f"unknown key.{suggestion(str(key), known)}")
-    for key in ("spec", "name", "inputs", "nodes", "edges"):
-        if tree.child(key) is None:
+            meant.add(nearest(str(key), known))
+    missing = [key for key in ("spec", "name", "inputs", "nodes", "edges") if tree.child(key) is None]
+    for key in missing:
+        if key not in meant:
             description = known[key].metadata["description"]
             message = f"missing: {expected_names(known[key].type)} is required. {description}"
             collector.report(Location(tree.file, tree.line, tree.column), (key,), message)
@@ -94,6 +99,10 @@ def _root(tree: Tree, collector: Collector) -> None:
         number = collector.attempt(reader_of(int), version, ("spec",))
         if number not in (VERSION, FAILED):
             collector.report(version.location, ("spec",), f"version {number} is not known. Write spec: {VERSION}.")
+    rows = tree.child("edges")
+    mappings = [tree.child(key) for key in ("tokens", "inputs", "nodes")]
+    sound = all(section is None or section.is_mapping for section in mappings)
+    return sound and (rows is None or rows.is_sequence) and not meant and not {*missing} & {"inputs", "nodes", "edges"}
 
 
 def _section(tree: Tree, name: str, collector: Collector, *, row: bool = False) -> Iterator[tuple[str | int, Tree]]:
@@ -106,35 +115,35 @@ def _section(tree: Tree, name: str, collector: Collector, *, row: bool = False) 
         collector.attempt(reader_of(list[Any] if row else dict[str, Any]), section, (name,))
 
 
-def _named(tree: Tree, name: str, collector: Collector) -> Iterator[tuple[str, Tree]]:
+def _named(tree: Tree, name: str, collector: Collector, reading: Reading) -> Iterator[tuple[str, Tree]]:
     for key, child in _section(tree, name, collector):
         word = str(key)
         if not _NAME.fullmatch(word):
             message = "no name: letters, digits and _ are allowed, and a letter comes first."
             collector.report(child.key_location, (name, word), message)
+            reading.checkable = False
         yield word, child
 
 
 def _tokens(tree: Tree, collector: Collector, reading: Reading) -> Iterator[tuple[str, int]]:
-    for number, (name, child) in enumerate(_named(tree, "tokens", collector)):
+    for number, (name, child) in enumerate(_named(tree, "tokens", collector, reading)):
         token = collector.attempt(reader_of(int), child, ("tokens", name))
         if token is FAILED:
-            reading.doubtful.add("tokens")
             token = -1 - number
         yield name, token
 
 
 def _inputs(tree: Tree, collector: Collector, reading: Reading) -> Iterator[tuple[str, Input]]:
-    for name, child in _named(tree, "inputs", collector):
+    for name, child in _named(tree, "inputs", collector, reading):
         given = collector.attempt(_read_input, child, ("inputs", name))
         if given is FAILED:
-            reading.doubtful.add(name)
+            reading.stand_ins.add(name)
             given = Input(name, "any", ())
         yield name, given
 
 
-def _nodes(tree: Tree, collector: Collector) -> Iterator[tuple[str, Node]]:
-    for name, child in _named(tree, "nodes", collector):
+def _nodes(tree: Tree, collector: Collector, reading: Reading) -> Iterator[tuple[str, Node]]:
+    for name, child in _named(tree, "nodes", collector, reading):
         node = collector.attempt(_read_node, child, ("nodes", name))
         if node is FAILED:
             component = child.child("component")
@@ -156,9 +165,7 @@ def _edges(tree: Tree, collector: Collector, reading: Reading) -> Iterator[Edge]
             if end is None or not isinstance(end.value, str):
                 reading.checkable = False
             else:
-                reading.doubtful.add(Ref.parse(end.value).owner)
-    if tree.child("edges") is None:
-        reading.checkable = False
+                reading.loose.add(Ref.parse(end.value).owner)
 
 
 def _read_input(tree: Tree, path: Path) -> Input:
@@ -235,6 +242,8 @@ def _read_alternative(tree: Tree, path: Path) -> masks.Rule:
     return _read_rule(rule, (*path, "rule"))
 
 
-for _type, _reader in ((Input, _read_input), (Node, _read_node), (Edge, _read_edge), (Ref, _read_ref)):
-    register_reader(_type, _reader)
-register_reader(masks.Rule, _read_rule)
+register_reader(Input, _read_input, "a mapping")
+register_reader(Node, _read_node, "a mapping")
+register_reader(Edge, _read_edge, "a mapping")
+register_reader(Ref, _read_ref, "text")
+register_reader(masks.Rule, _read_rule, "a mask rule")

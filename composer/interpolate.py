@@ -11,20 +11,9 @@ from typing import Any
 from composer.errors import Problem
 from composer.path import Path, PathSyntaxError, format_path, parse_path
 from composer.suggestion import suggestion
-from composer.tree import Tree
+from composer.tree import UNRESOLVED, Tree
 
 _MARK = re.compile(r"\$\$\{|\$\{([^{}]*)\}?")
-
-
-class Unresolved:
-    """What stands where a value could not be found; it is reported once and passes every later check."""
-
-    def __repr__(self) -> str:
-        """Shown only in a debugger."""
-        return "UNRESOLVED"
-
-
-UNRESOLVED = Unresolved()
 
 
 class HfFieldError(LookupError):

@@ -46,7 +46,7 @@ def parse_overrides(texts: Sequence[str]) -> tuple[list[Override], list[Problem]
             problems.append(Problem(place, "", "no value. Write path=value."))
             continue
         try:
-            tree, found = read_tree(value or "''", place.file)
+            tree, found = read_tree(value or "null", place.file)
             problems += found
             overrides.append(Override(text, parse_path(path.strip()), tree))
         except PathSyntaxError as error:

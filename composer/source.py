@@ -13,7 +13,7 @@ from attrs import evolve
 from yaml._yaml import CParser
 
 from composer.errors import Location, Problem, SpecError
-from composer.tree import Tree
+from composer.tree import UNRESOLVED, Tree
 
 __all__ = ["Location", "Problem", "SpecError", "parse", "read_tree", "scalar"]
 
@@ -127,8 +127,9 @@ class _Reader:
             return self._alias(event, key)
         if depth > _MAX_DEPTH:
             raise self._unusable(event, f"nested more than {_MAX_DEPTH} levels deep.")
-        if event.tag is not None and event.tag != "!":
-            self._report(event, f"the tag {event.tag} is not understood: a spec holds plain values. Remove it.")
+        tagged = event.tag is not None and event.tag != "!"
+        if tagged:
+            self._report(event, f"the tag {event.tag} is not understood: only plain values are. Remove it.")
         if event.anchor is not None:
             self._anchors[event.anchor] = None
         before = self._num_values
@@ -143,6 +144,8 @@ class _Reader:
         else:
             value = self._sequence(events, depth)
         tree = Tree(value, self.file, mark.line + 1, mark.column + 1, key, None, inset)
+        if tagged:
+            tree.value = UNRESOLVED
         if event.anchor is not None:
             self._anchors[event.anchor] = (tree, self._num_values - before + 1)
         return tree
@@ -209,9 +212,12 @@ def _syntax_problem(error: yaml.MarkedYAMLError, text: str, file: str) -> Proble
         example = written[0] if written else "${...}"
         place = Location(file, mark.line + 1, mark.column)
         return Problem(place, "", f'{example} must be quoted inside {{ }} and [ ]. Write "{example}".')
+    place = Location(file, mark.line + 1, mark.column + 1)
     message = f"no YAML: {error.problem}"
-    if error.context and error.context_mark and error.context_mark.line != mark.line:
+    if text[mark.index : mark.index + 1] == "\t":
+        message = "no YAML: a tab. Indent with spaces"
+    elif error.context and error.context_mark and error.context_mark.line != mark.line and not place.on_command_line:
         message += f" {error.context} that starts at {file}:{error.context_mark.line + 1}"
     elif error.context:
         message += f" {error.context}"
-    return Problem(Location(file, mark.line + 1, mark.column + 1), "", f"{message}.")
+    return Problem(place, "", f"{message}.")

@@ -9,6 +9,17 @@ from composer.errors import Location
 from composer.path import Path, format_path
 
 
+class Unresolved:
+    """What stands where no value could be found; that was reported, and no later step reports it again."""
+
+    def __repr__(self) -> str:
+        """Shown only in a debugger."""
+        return "UNRESOLVED"
+
+
+UNRESOLVED = Unresolved()
+
+
 @define
 class Tree:
     """One value of a document and the position it was written at (from 1).
