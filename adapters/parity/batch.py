@@ -59,7 +59,9 @@ def make_batch(graph: "Graph", oracle: "PreTrainedModel", seed: int = 0) -> Batc
         text = [image if isinstance(part, tuple) else -1 for part in row for _ in range(_length(part, counts))]
         rows.append(text)
     length = max(map(len, rows))
-    ids = torch.randint(FIRST_TEXT_TOKEN, FIRST_SPECIAL_TOKEN, (len(rows), length), generator=generator)
+    taken = set(graph.tokens.values())
+    text_tokens = torch.tensor([token for token in range(FIRST_TEXT_TOKEN, FIRST_SPECIAL_TOKEN) if token not in taken])
+    ids = text_tokens[torch.randint(len(text_tokens), (len(rows), length), generator=generator)]
     valid = torch.zeros(len(rows), length, dtype=torch.bool)
     for number, row in enumerate(rows):
         start = length - len(row) if PAD_LEFT[number] else 0
