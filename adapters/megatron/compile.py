@@ -18,6 +18,7 @@ from components.fusion.mask_metadata import MetadataLayout
 from composer import Graph
 from composer.edges import DataEdge, Edge, EmbedEdge, MaskEdge, PositionEdge, ScatterEdge, ShareEdge
 from composer.masks import Rule
+from composer.network import upstream
 
 
 @frozen(eq=False)
@@ -97,17 +98,7 @@ def _modalities(graph: Graph, decoder: str) -> dict[str, tuple[str, tuple[str, .
     found: dict[str, tuple[str, tuple[str, ...]]] = {}
     for edge in graph.edges_to(decoder):
         if isinstance(edge, ScatterEdge):
-            needs = _inputs_of(graph, edge.source.owner)
+            before = upstream(graph, edge.source.owner)
+            needs = tuple(name for name in graph.inputs if name in before)
             found |= dict.fromkeys(edge.at, (edge.source.owner, needs))
     return found
-
-
-def _inputs_of(graph: Graph, owner: str) -> tuple[str, ...]:
-    """Spec inputs upstream of a node, in the order of the spec."""
-    seen, waiting = set(), [owner]
-    while waiting:
-        current = waiting.pop()
-        if current in graph.inputs:
-            seen.add(current)
-        waiting += [edge.source.owner for edge in graph.edges_to(current)]
-    return tuple(name for name in graph.inputs if name in seen)
