@@ -78,13 +78,15 @@ def test_escaped_text_comes_back(text: str) -> None:
     assert (tree.plain(), problems) == (text, [])
 
 
-NAMES = st.text("abc_", min_size=1, max_size=3)
+NAMES = st.sampled_from(["a", "b", "a_b", "layer_types"])
 CONFIGS = st.recursive(
-    st.integers() | st.text("xy"), lambda inner: st.dictionaries(NAMES, inner, min_size=1) | st.lists(inner, min_size=1)
+    st.sampled_from([1, "x", None]),
+    lambda inner: st.dictionaries(NAMES, inner, min_size=1, max_size=3) | st.lists(inner, min_size=1, max_size=3),
+    max_leaves=6,
 )
 
 
-@given(st.dictionaries(NAMES, CONFIGS, min_size=1), st.data())
+@given(st.dictionaries(NAMES, CONFIGS, min_size=1, max_size=3), st.data())
 def test_every_field_of_a_configuration_can_be_read(hf: dict[str, object], data: st.DataObject) -> None:
     name, value = "hf", hf
     while isinstance(value, dict | list) and data.draw(st.booleans()):

@@ -2,10 +2,10 @@
 
 import networkx
 import pytest
-from tests.parity.shipped_spec import SPEC
 
 from composer import load
 from composer.network import network, upstream
+from tests.parity.shipped_spec import SPEC
 
 
 @pytest.fixture(scope="module")

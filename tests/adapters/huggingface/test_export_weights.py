@@ -75,6 +75,13 @@ def test_the_configuration_is_the_checkpoints(checkpoint, tmp_path: Path):
     assert config.text_config.per_layer_config["full_attention"].head_dim == 32
 
 
+def test_a_configuration_without_architecture_gets_the_specs(dense, tmp_path: Path):
+    model = dense.build()
+    model.config.graph = evolve(dense.graph, hf_config=dense.graph.hf_config | {"architectures": None})
+    export_weights(model, tmp_path)
+    assert json.loads((tmp_path / "config.json").read_text())["architectures"] == ["Gemma4ForConditionalGeneration"]
+
+
 def test_shards_and_their_index(experts, tmp_path: Path):
     limit = 40_000
     model = experts.build()

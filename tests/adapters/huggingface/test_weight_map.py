@@ -1,16 +1,27 @@
 """The table of names: well formed, complete for what transformers has in memory, and free of family names."""
 
 import pytest
+import torch
 from attrs import evolve
-from transformers import Qwen3Config, Qwen3ForCausalLM, Qwen3MoeConfig, Qwen3MoeForCausalLM
+from transformers import (
+    Gemma4ForConditionalGeneration,
+    Qwen3Config,
+    Qwen3ForCausalLM,
+    Qwen3MoeConfig,
+    Qwen3MoeForCausalLM,
+)
 
+from adapters.huggingface.config import plain
 from adapters.huggingface.weight_map import is_tied, weight_map
 from adapters.huggingface.weight_operations import MergeHeads
 from adapters.huggingface.weight_plan import slots
 from adapters.huggingface.weight_rows import holds, parse
 from adapters.huggingface.weight_table import DECODER, LAYER
+from components.hf_config import to_hf_config
 from components.language.gpt_declaration import Attention, Dense, Experts, FeedForward, Layer, Rope
+from composer import load
 from composer.edges.share import ShareEdge
+from tests.adapters.huggingface.tiny_checkpoints import SPEC
 
 
 def test_the_map_names_what_transformers_has_in_memory(checkpoint):
@@ -121,3 +132,15 @@ def test_headings_read_the_parts(condition: str, expected: bool):
 def test_a_heading_about_no_field_is_an_error():
     with pytest.raises(AttributeError, match="atention"):
         holds("atention.bias", Layer(Attention(4, 2, 8), Rope(1e4), FeedForward(dense=Dense(16))))
+
+
+@pytest.mark.parametrize("name", ["gemma4_26b_a4b", "gemma4_31b"])
+def test_the_real_sizes_are_complete(name: str):
+    """Names of the shipped configurations' decoders against transformers' model on meta."""
+    graph = load(SPEC, hf=plain(SPEC.parent / "configs" / f"{name}.json"))
+    with torch.device("meta"):
+        state = Gemma4ForConditionalGeneration(to_hf_config(graph.hf_config)).state_dict()
+    entries = weight_map(graph, [])
+    named = [name for entry in entries for name in (*entry.names, *entry.aliases)]
+    decoder = [name for name in state if not name.startswith(("model.vision_tower.", "model.embed_vision."))]
+    assert sorted(named) == sorted(decoder)
