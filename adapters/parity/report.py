@@ -118,8 +118,8 @@ class ParityReport:
         from rich.table import Table
 
         table = Table(title=f"{self.spec} against {self.architecture}", title_justify="left")
-        for heading in ("variant", "parameters", "logits", "loss", "gradients", "worst gradient", "HF → here → HF"):
-            table.add_column(heading, justify="left" if heading in ("variant", "worst gradient") else "right")
+        for heading in ("variant", "logits", "loss", "gradients", "worst", "HF → here → HF"):
+            table.add_column(heading, justify="left" if heading == "variant" else "right")
         for variant in self.variants:
             table.add_row(*_row(variant), style=None if variant.green else "red")
         return table
@@ -141,16 +141,15 @@ class ParityReport:
 def _row(variant: VariantReport) -> tuple[str, ...]:
     if variant.skipped or variant.problem:
         state = f"skipped: {variant.skipped}" if variant.skipped else "not loaded"
-        return (variant.name, state, *[""] * 5)
+        return (variant.name, state, *[""] * 4)
     worst = variant.worst_gradient
     passed = len(variant.gradients) - len(variant.wrong_gradients)
     return (
         variant.name,
-        f"{variant.parameters:,}",
         f"{variant.logits.error:.1e}" if variant.logits else "",
         f"{variant.loss.error:.1e}" if variant.loss else "",
         f"{passed}/{len(variant.gradients)}",
-        f"{worst.error:.1e} {worst.name}" if worst else "",
+        f"{worst.error:.1e}" if worst else "",
         "different" if variant.round_trip else "same bits",
     )
 
