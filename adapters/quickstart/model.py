@@ -76,13 +76,13 @@ def training_settings(seed: int) -> Training:
     return Training(
         stages=(
             Stage("align", steps=40, trains=("embed_vision",), lr=2e-3, warmup_steps=5),
-            Stage("read", steps=1200, trains=("vision_tower", "embed_vision", "language_model")),
+            Stage("read", steps=1000, trains=("vision_tower", "embed_vision", "language_model")),
         ),
         micro_batch=32,
         global_batch=32,
         max_length=64,
         seed=seed,
-        optimizer=OptimizerSettings(lr=7e-4, warmup_steps=50, beta2=0.99),
+        optimizer=OptimizerSettings(lr=1.5e-3, warmup_steps=50, beta2=0.99),
         pictures=PictureSettings(max_features=16, resize="shrink"),
         chat=ChatTemplate(image="<image_begins>{placeholders}<image_ends>"),
     )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from adapters.quickstart.answers import Answer, Score
+from adapters.quickstart.data import LENGTHS
 from adapters.training.log import StepRecord
 
 if TYPE_CHECKING:
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 INK, FAINT, RIGHT, WRONG, BLUE = "#1f2933", "#9aa5b1", "#0f7b45", "#c62f2f", "#2f6fd0"
 STAGE_COLOURS = ("#fdf3dc", "#e9f2fd", "#eaf7ee", "#f6ecf9")
 COLUMNS, ROWS_PER_LENGTH = 6, 3
+# A first digit is one of nine, the others of ten, and the end of the answer costs nothing once the length is seen.
+GUESSING = sum(np.log(9) + (length - 1) * np.log(10) for length in LENGTHS) / sum(length + 1 for length in LENGTHS)
 
 
 def new_figure(width: float, height: float) -> "Figure":
@@ -29,7 +32,7 @@ def new_figure(width: float, height: float) -> "Figure":
 
 
 def draw_loss(records: Sequence[StepRecord], path: Path) -> None:
-    """Loss over steps, raw and smoothed, with the stages as bands; PNG."""
+    """Loss over steps, raw and smoothed, with the stages as bands, and what guessing costs; PNG."""
     figure = new_figure(8, 4)
     axes = figure.add_axes((0.08, 0.14, 0.89, 0.74))
     steps = np.array([record.step for record in records])
@@ -47,24 +50,21 @@ def draw_loss(records: Sequence[StepRecord], path: Path) -> None:
             va="top",
             rotation=_tilt(members, steps),
         )
+    axes.axhline(GUESSING, color=FAINT, lw=1, ls=(0, (4, 3)))
+    axes.text(
+        steps[-1] * 0.99, GUESSING, "digits guessed, length seen", color=FAINT, fontsize=8, ha="right", va="bottom"
+    )
     axes.plot(steps, losses, color=BLUE, alpha=0.25, lw=0.8)
     axes.plot(steps, smooth(losses), color=BLUE, lw=1.8)
-    axes.annotate(
-        f"{smooth(losses)[-1]:.3f}",
-        (steps[-1], smooth(losses)[-1]),
-        (-4, 8),
-        textcoords="offset points",
-        ha="right",
-        color=BLUE,
-        fontsize=9,
-    )
+    last = steps[-1] * 0.99, smooth(losses)[-1]
+    axes.annotate(f"{last[1]:.3f}", last, (0, 6), textcoords="offset points", ha="right", color=BLUE, fontsize=9)
     axes.set(xlim=(0, steps[-1]), ylim=(0, top), xlabel="optimizer step", ylabel="loss (nats per learned token)")
     _plain(axes)
     figure.text(0.08, 0.93, "Learning to read numbers in pictures", color=INK, fontsize=12, weight="bold")
     figure.savefig(path)
 
 
-def smooth(values: np.ndarray, decay: float = 0.95) -> np.ndarray:
+def smooth(values: np.ndarray, decay: float = 0.9) -> np.ndarray:
     """Running mean with exponential forgetting, unbiased at the start."""
     mean, weight, out = 0.0, 0.0, np.empty(len(values))
     for index, value in enumerate(values):
