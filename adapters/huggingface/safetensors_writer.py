@@ -35,7 +35,7 @@ def write_safetensors(path: Path, tensors: Mapping[str, Planned]) -> None:
     Raises:
         KeyError: a dtype that holds no weights.
     """
-    order = sorted(tensors, key=lambda name: -tensors[name].dtype.itemsize)
+    order = sorted(tensors, key=str)
     with path.open("wb") as file:
         file.write(_header(order, tensors))
         for name in order:
@@ -45,7 +45,7 @@ def write_safetensors(path: Path, tensors: Mapping[str, Planned]) -> None:
 
 
 def _header(order: list[str], tensors: Mapping[str, Planned]) -> bytes:
-    # transformers reads a file only if its metadata says that it was written for torch
+    # loaders ask the metadata which framework a file was written for
     entries: dict[str, object] = {"__metadata__": {"format": "pt"}}
     start = 0
     for name in order:
