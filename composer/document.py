@@ -47,7 +47,7 @@ class Reading:
 
     graph: Graph
     stand_ins: set[str] = field(factory=set)
-    loose: set[str] = field(factory=set)
+    loose: set[Ref] = field(factory=set)
     edge_numbers: list[int] = field(factory=list)  # of each edge of the graph, its number in the document
     checkable: bool = True
 
@@ -56,8 +56,8 @@ class Reading:
         section, *rest = _STEP.findall(finding.path)
         if section == "edges" and rest[1:] == ["to"]:
             edge = self.graph.edges[int(rest[0])]
-            return edge.target.owner in self.loose or edge.source.owner in self.stand_ins
-        return len(rest) == 1 and rest[0] in self.loose | self.stand_ins
+            return edge.target in self.loose or edge.source.owner in self.stand_ins
+        return len(rest) == 1 and rest[0] in self.stand_ins | {end.owner for end in self.loose}
 
 
 def read_document(tree: Tree, collector: Collector) -> Reading:
@@ -165,7 +165,7 @@ def _edges(tree: Tree, collector: Collector, reading: Reading) -> Iterator[Edge]
             if end is None or not isinstance(end.value, str):
                 reading.checkable = False
             else:
-                reading.loose.add(Ref.parse(end.value).owner)
+                reading.loose.add(Ref.parse(end.value))
 
 
 def _read_input(tree: Tree, path: Path) -> Input:

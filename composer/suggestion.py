@@ -20,5 +20,5 @@ def suggestion(word: str, known: Iterable[str]) -> str:
         return f" Did you mean {close!r}?"
     if not names:
         return ""
-    listed = ", ".join(names[:_MAX_LISTED]) + (", ..." if len(names) > _MAX_LISTED else "")
-    return f" Known: {listed}."
+    more = f" and {len(names) - _MAX_LISTED} more" if len(names) > _MAX_LISTED else ""
+    return f" Known: {', '.join(names[:_MAX_LISTED])}{more}."
