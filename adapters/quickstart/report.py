@@ -34,34 +34,32 @@ def new_figure(width: float, height: float) -> "Figure":
 def draw_loss(records: Sequence[StepRecord], path: Path) -> None:
     """Loss over steps, raw and smoothed, with the stages as bands, and what guessing costs; PNG."""
     figure = new_figure(8, 4)
+    figure.text(0.08, 0.93, "Learning to read numbers in pictures", color=INK, fontsize=12, weight="bold")
     axes = figure.add_axes((0.08, 0.14, 0.89, 0.74))
     steps = np.array([record.step for record in records])
     losses = np.array([record.loss for record in records])
-    top = losses.max() * 1.12
-    for number, stage in enumerate(dict.fromkeys(record.stage for record in records)):
-        members = steps[[record.stage == stage for record in records]]
-        axes.axvspan(members[0] - 1, members[-1], color=STAGE_COLOURS[number % len(STAGE_COLOURS)], lw=0)
-        axes.text(
-            members[0] + 0.006 * len(steps),
-            top * 0.985,
-            stage,
-            color=INK,
-            fontsize=9,
-            va="top",
-            rotation=_tilt(members, steps),
-        )
+    axes.set(xlim=(0, steps[-1]), ylim=(0, losses.max() * 1.12))
+    axes.set(xlabel="optimizer step", ylabel="loss (nats per learned token)")
+    _draw_stages(axes, records)
+    right = steps[-1] * 0.99
     axes.axhline(GUESSING, color=FAINT, lw=1, ls=(0, (4, 3)))
-    axes.text(
-        steps[-1] * 0.99, GUESSING, "digits guessed, length seen", color=FAINT, fontsize=8, ha="right", va="bottom"
-    )
+    axes.text(right, GUESSING, "length seen, digits guessed", color=FAINT, fontsize=8, ha="right", va="bottom")
     axes.plot(steps, losses, color=BLUE, alpha=0.25, lw=0.8)
     axes.plot(steps, smooth(losses), color=BLUE, lw=1.8)
-    last = steps[-1] * 0.99, smooth(losses)[-1]
-    axes.annotate(f"{last[1]:.3f}", last, (0, 6), textcoords="offset points", ha="right", color=BLUE, fontsize=9)
-    axes.set(xlim=(0, steps[-1]), ylim=(0, top), xlabel="optimizer step", ylabel="loss (nats per learned token)")
+    end = smooth(losses)[-1]
+    axes.annotate(f"{end:.3f}", (right, end), (0, 6), textcoords="offset points", ha="right", color=BLUE, fontsize=9)
     _plain(axes)
-    figure.text(0.08, 0.93, "Learning to read numbers in pictures", color=INK, fontsize=12, weight="bold")
     figure.savefig(path)
+
+
+def _draw_stages(axes: "Axes", records: Sequence[StepRecord]) -> None:
+    """A band for each stage; the name of a short one stands upright, for want of room."""
+    top = axes.get_ylim()[1] * 0.985
+    for number, stage in enumerate(dict.fromkeys(record.stage for record in records)):
+        steps = [record.step for record in records if record.stage == stage]
+        axes.axvspan(steps[0] - 1, steps[-1], color=STAGE_COLOURS[number % len(STAGE_COLOURS)], lw=0)
+        tilt = 90 if len(steps) < 0.1 * len(records) else 0
+        axes.text(steps[0] + 0.006 * len(records), top, stage, color=INK, fontsize=9, va="top", rotation=tilt)
 
 
 def smooth(values: np.ndarray, decay: float = 0.9) -> np.ndarray:
@@ -116,11 +114,6 @@ def _draw_answer(axes: "Axes", answer: Answer) -> None:
     said = answer.said or "nothing"
     words = said if answer.right else f"{said}  ({answer.number})"
     axes.set_title(words, color=RIGHT if answer.right else WRONG, fontsize=10, pad=3, family="monospace", weight="bold")
-
-
-def _tilt(members: np.ndarray, steps: np.ndarray) -> int:
-    """A short stage has no room for its name unless it stands upright."""
-    return 90 if len(members) < 0.1 * len(steps) else 0
 
 
 def _plain(axes: "Axes") -> None:

@@ -46,9 +46,9 @@ class ChatEncoder:
         self.tokenizer = tokenizer
         self.template = template
         self.image_id = image_id
-        self.image_token = tokenizer.id_to_token(image_id)
+        image_token: str | None = tokenizer.id_to_token(image_id)
         problems = []
-        if self.image_token is None:
+        if image_token is None:
             problems.append(f"tokenizer: has no token {image_id}, the spec's image placeholder.")
         largest = max(tokenizer.get_vocab(with_added_tokens=True).values())
         if largest >= vocab_size:
@@ -58,7 +58,7 @@ class ChatEncoder:
             problems.append(f"chat.end: {template.end!r} encodes to no token: generation could not stop.")
         if problems:
             raise TrainingError(problems)
-        self.end_id = end[0]
+        self.image_token, self.end_id = image_token or "", end[0]
 
     def encode(self, turns: Sequence[Turn], features: Sequence[int], where: str) -> Encoded:
         """A whole conversation; answers and what ends them are learned.

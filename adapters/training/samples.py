@@ -11,6 +11,7 @@ human's text stands for the next picture.
 
 import json
 from array import array
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +62,9 @@ class JsonlSamples:
 
     def __len__(self) -> int:
         return len(self._offsets)
+
+    def __iter__(self) -> Iterator[Sample]:
+        return (self[index] for index in range(len(self)))
 
     def __getitem__(self, index: int) -> Sample:
         where = f"{self.path}:{self._lines[index]}"
