@@ -1,10 +1,13 @@
 """What `language.gpt` takes in a spec: sizes, and a list of layers made of named parts (torch-free)."""
 
+from collections.abc import Iterator
 from typing import Literal
 
 from attrs import field, frozen
 
+from composer.finding import Finding
 from composer.registry import Component, Port, Ports
+from composer.suggestion import suggestion
 
 
 def _doc(text: str) -> dict[str, str]:
@@ -177,6 +180,30 @@ def layer_kinds(config: Gpt) -> tuple[str, ...]:
     return tuple(dict.fromkeys(config.layers.order))
 
 
+def check(config: Gpt) -> Iterator[Finding]:
+    """Layers by number and kind, and within each kind sizes that fit; paths are relative to the node."""
+    order, kinds, num_layers = config.layers.order, config.layers.kinds, config.config.num_layers
+    if len(order) != num_layers:
+        message = f"names {len(order)} layers, but num_layers is {num_layers} ({{0}})."
+        yield Finding("layers.order", message, ("config.num_layers",))
+    for kind in layer_kinds(config):
+        if kind not in kinds:
+            path = f"layers.order[{order.index(kind)}]"
+            yield Finding(path, f"there is no layer kind {kind!r}.{suggestion(kind, kinds)}")
+    for name, layer in kinds.items():
+        path, attention, partial = f"layers.kinds.{name}", layer.attention, layer.rope.partial
+        if attention.kv_heads < 1 or attention.heads % attention.kv_heads:
+            message = f"{attention.kv_heads} does not divide heads: {attention.heads} ({{0}})."
+            yield Finding(f"{path}.attention.kv_heads", message, (f"{path}.attention.heads",))
+        if not 0 < partial <= 1:
+            yield Finding(f"{path}.rope.partial", f"{partial} is no share: 0 < partial <= 1 is expected.")
+        if layer.ffn.dense is None and layer.ffn.experts is None:
+            yield Finding(f"{path}.ffn", "neither dense nor experts is given: a layer has at least one of them.")
+        if (experts := layer.ffn.experts) and not 0 < experts.top_k <= experts.num_experts:
+            message = f"{experts.top_k} of {experts.num_experts} experts ({{0}}) cannot be chosen."
+            yield Finding(f"{path}.ffn.experts.top_k", message, (f"{path}.ffn.experts.num_experts",))
+
+
 GPT = Component(
     name="language.gpt",
     role="decoder",
@@ -184,4 +211,5 @@ GPT = Component(
     ports=ports,
     implementation="components.language.gpt",
     layer_kinds=layer_kinds,
+    check=check,
 )
