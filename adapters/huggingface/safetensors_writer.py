@@ -35,7 +35,7 @@ def write_safetensors(path: Path, tensors: Mapping[str, Planned]) -> None:
     Raises:
         KeyError: a dtype that holds no weights.
     """
-    order = sorted(tensors, key=str)
+    order = sorted(tensors, key=lambda name: -tensors[name].dtype.itemsize)
     with path.open("wb") as file:
         file.write(_header(order, tensors))
         for name in order:
