@@ -53,8 +53,9 @@ check: $(STAMP) ## what CI runs besides the tests: format, lint, types, import c
 cards: $(STAMP) ## write docs/models/: parity with transformers for every shipped spec
 	$(BIN)/vlm-composer parity specs/gemma4_vl.yaml --card docs/models
 
-bench: $(STAMP) ## the composed model beside the same modules wired by hand
-	$(ONE_THREAD) $(BIN)/python -m tests.bench.composition
+bench: $(STAMP) ## the composed model beside the same modules wired by hand; a spec of thousands of nodes
+	$(BIN)/python benchmarks/composition.py
+	$(BIN)/python benchmarks/large_spec.py
 
 docs: $(STAMP) ## write the generated pages
 	$(BIN)/python docs/generate.py
