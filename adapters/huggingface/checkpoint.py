@@ -111,12 +111,22 @@ class RowReader:
         self.path, self.max_bytes, self.read = path, max_bytes, 0
         self._open: Any = None
 
-    def rows(self, name: str, start: int, stop: int, stored: Stored) -> torch.Tensor:
-        """Rows of a tensor along its first dimension (all of a scalar), a view of the mapped file: copy it soon."""
+    def rows(
+        self, name: str, start: int, stop: int, stored: Stored, columns: slice | None = None
+    ) -> torch.Tensor:
+        """Rows of a tensor along its first dimension (all of a scalar), all columns of them or some.
+
+        A view of the mapped file, unless columns are chosen: copy it soon.
+        """
         if self._open is None or self.read > self.max_bytes:
             self.close()
             self._open = safe_open(self.path, framework="pt").__enter__()
-        tensor = self._open.get_slice(name)[start:stop] if stored.shape else self._open.get_tensor(name)
+        if not stored.shape:
+            tensor = self._open.get_tensor(name)
+        elif columns is None:
+            tensor = self._open.get_slice(name)[start:stop]
+        else:
+            tensor = self._open.get_slice(name)[start:stop, columns]
         self.read += tensor.numel() * tensor.element_size()
         return tensor
 

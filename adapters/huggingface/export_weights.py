@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from adapters.huggingface.checkpoint import INDEX, SINGLE
 from adapters.huggingface.checkpoint_error import CheckpointError
+from adapters.huggingface.composed_tensors import composed_tensors
 from adapters.huggingface.safetensors_writer import Planned, write_safetensors
 from adapters.huggingface.weight_operations import Piece
 from adapters.huggingface.weight_plan import slots
@@ -44,6 +45,7 @@ def export_weights(
         problems.append("the spec has no `hf` section or no configuration: there is no config.json to write")
     if problems:
         raise CheckpointError(target_dir, problems)
+    composed_tensors(model)
     tensors = {name: _planned(slot.piece) for name, slot in slots(model).items()}
     target_dir.mkdir(parents=True, exist_ok=True)
     _make_room(target_dir, overwrite)

@@ -10,7 +10,8 @@ from torch import nn
 
 from adapters.huggingface.checkpoint import DTYPES, RowReader, Stored, read_index, reading
 from adapters.huggingface.checkpoint_error import CheckpointError
-from adapters.huggingface.weight_plan import Slot, slots
+from adapters.huggingface.rank_share import share_of
+from adapters.huggingface.weight_plan import Slot, held_elsewhere, slots
 
 BLOCK_BYTES = 16 * 2**20
 MAPPED_BYTES = 64 * 2**20
@@ -31,7 +32,8 @@ def import_weights(model: nn.Module, source_dir: str | Path) -> Imported:
 
     Every tensor of the checkpoint is used exactly once. Values are converted from the checkpoint's dtype to the
     parameter's; nodes without `weights` in the spec keep what they have. Nothing is written before all names and shapes
-    fit. Reads a few MiB at a time: beside the model's own memory there is never a second copy of a tensor.
+    fit. Reads a few MiB at a time: beside the model's own memory there is never a second copy of a tensor. In a
+    parallel layout every rank calls this and reads only its own rows, columns, experts and layers.
 
     Args:
         model: an `adapters.megatron.ComposedModel`, on any device.
@@ -44,7 +46,8 @@ def import_weights(model: nn.Module, source_dir: str | Path) -> Imported:
     source_dir = Path(source_dir)
     stored = read_index(source_dir)
     places = slots(model)
-    if problems := list(_problems(stored, places)):
+    others = held_elsewhere(model.config.graph, share_of(model))  # type: ignore[union-attr, arg-type]
+    if problems := list(_problems(stored, places, *others)):
         raise CheckpointError(source_dir, problems)
     used = {_held_as(name, slot, stored): slot for name, slot in places.items()}
     _check_aliases(source_dir, stored, places)
@@ -54,21 +57,24 @@ def import_weights(model: nn.Module, source_dir: str | Path) -> Imported:
                 _fill(reader, name, stored[name], used[name])
     changed = Counter((stored[name].dtype, str(_dtype(slot))) for name, slot in used.items())
     return Imported(
-        tensors=len(stored),
+        tensors=sum(name in stored for place, slot in places.items() for name in (place, *slot.aliases)),
         bytes=sum(path.stat().st_size for path in {item.file for item in stored.values()}),
         conversions={pair: count for pair, count in changed.items() if str(DTYPES[pair[0]]) != pair[1]},
     )
 
 
-def _problems(stored: dict[str, Stored], places: dict[str, Slot]) -> Iterator[str]:
+def _problems(
+    stored: dict[str, Stored], places: dict[str, Slot], elsewhere: set[str], prefixes: tuple[str, ...]
+) -> Iterator[str]:
     known = {other: name for name, slot in places.items() for other in (name, *slot.aliases)}
     for name, slot in places.items():
         if not any(other in stored for other in (name, *slot.aliases)):
-            yield f"missing: {name} {list(slot.piece.shape)} (for {slot.composed})"
+            yield f"missing: {name} {list(slot.shape)} (for {slot.composed})"
     for name, found in stored.items():
         if name not in known:
-            yield f"surplus: {name} {list(found.shape)}"
-        elif found.shape != (expected := places[known[name]].piece.shape):
+            if name not in elsewhere and not name.startswith(prefixes):
+                yield f"surplus: {name} {list(found.shape)}"
+        elif found.shape != (expected := places[known[name]].shape):
             place = places[known[name]].composed
             yield f"shape: {name}: expected {list(expected)}, found {list(found.shape)} (for {place})"
         elif found.dtype not in DTYPES:
@@ -97,7 +103,7 @@ def _same(first: str, other: str, stored: dict[str, Stored], slot: Slot) -> bool
     one, two = stored[first], stored[other]
     with reading(one.file, MAPPED_BYTES) as left, reading(two.file, MAPPED_BYTES) as right:
         return all(
-            torch.equal(left.rows(first, start, stop, one), right.rows(other, start, stop, two))
+            torch.equal(_read(left, first, one, slot, start, stop), _read(right, other, two, slot, start, stop))
             for _, start, stop in slot.piece.blocks(BLOCK_BYTES)
         )
 
@@ -111,7 +117,13 @@ def _by_file(used: dict[str, Slot], stored: dict[str, Stored]) -> dict[Path, lis
 
 def _fill(reader: RowReader, name: str, stored: Stored, slot: Slot) -> None:
     for view, start, stop in slot.piece.blocks(BLOCK_BYTES):
-        view.copy_(reader.rows(name, start, stop, stored).reshape(view.shape).to(view.dtype))
+        view.copy_(_read(reader, name, stored, slot, start, stop).reshape(view.shape).to(view.dtype))
+
+
+def _read(reader: RowReader, name: str, stored: Stored, slot: Slot, start: int, stop: int) -> torch.Tensor:
+    """Rows start to stop of the piece of the tensor that is this rank's."""
+    shape = slot.piece.shape
+    return reader.rows(name, *slot.window.rows(start, stop, shape), stored, slot.window.columns(shape))
 
 
 def _dtype(slot: Slot) -> torch.dtype:

@@ -10,6 +10,7 @@ from typing import Any
 from attrs import frozen
 from torch import Tensor
 
+from adapters.huggingface.rank_share import WHOLE, RankShare
 from adapters.huggingface.weight_operations import LAYER_OPERATIONS, OPERATIONS, Operation, Piece, identity
 from adapters.huggingface.weight_rows import Row, holds, parse
 from adapters.huggingface.weight_table import DECODER, LAYER
@@ -38,12 +39,13 @@ class Entry:
         return dict(zip(self.names, found, strict=True))
 
 
-def weight_map(graph: Graph, composed: Iterable[str]) -> tuple[Entry, ...]:
+def weight_map(graph: Graph, composed: Iterable[str], share: RankShare = WHOLE) -> tuple[Entry, ...]:
     """Entries for every node that names its `weights`.
 
     Args:
         graph: of the model.
         composed: names of the model's parameters and persistent buffers, from which towers and projectors take theirs.
+        share: what of the decoder the model holds; its layers and experts are counted from 0 on each rank.
     """
     decoder = graph.decoder()
     names = tuple(composed)
@@ -51,7 +53,7 @@ def weight_map(graph: Graph, composed: Iterable[str]) -> tuple[Entry, ...]:
     for node in graph.nodes.values():
         if node.weights is None:
             continue
-        entries += _decoder(graph, node) if node is decoder else _same_names(node, names)
+        entries += _decoder(graph, node, share) if node is decoder else _same_names(node, names)
     return tuple(entries)
 
 
@@ -66,30 +68,32 @@ def _same_names(node: Node, composed: Sequence[str]) -> list[Entry]:
     return [Entry((name,), (f"{node.weights}{name.removeprefix(node.name)}",), identity) for name in below]
 
 
-def _decoder(graph: Graph, node: Node) -> list[Entry]:
+def _decoder(graph: Graph, node: Node, share: RankShare) -> list[Entry]:
     layers = node.config.layers
-    entries = list(_chosen(parse(DECODER), {"tied": is_tied(graph)}, node.name, str(node.weights)))
+    facts = {"tied": is_tied(graph), "first": share.first_stage, "last": share.last_stage}
+    entries = list(_chosen(parse(DECODER), facts, node.name, str(node.weights), share))
     rows = parse(LAYER)
-    for index, kind in enumerate(layers.order):
-        composed, names = f"{node.name}.decoder.layers.{index}", f"{node.weights}.layers.{index}"
-        entries += _chosen(rows, layers.kinds[kind], composed, names)
+    held = range(len(layers.order)) if share.layers is None else share.layers
+    for local, index in enumerate(held):
+        composed, names = f"{node.name}.decoder.layers.{local}", f"{node.weights}.layers.{index}"
+        entries += _chosen(rows, layers.kinds[layers.order[index]], composed, names, share)
     return entries
 
 
-def _chosen(rows: Sequence[Row], part: Any, composed: str, names: str) -> Iterator[Entry]:
+def _chosen(rows: Sequence[Row], part: Any, composed: str, names: str, share: RankShare) -> Iterator[Entry]:
     for row in rows:
         if holds(row.condition, part):
-            yield _entry(row, part, composed, names)
+            yield _entry(row, part, composed, names, share)
 
 
-def _entry(row: Row, part: Any, composed: str, names: str) -> Entry:
+def _entry(row: Row, part: Any, composed: str, names: str, share: RankShare) -> Entry:
     here = [f"{composed}.{row.composed}"]
     if "{e}" in row.composed:
-        here = [here[0].format(e=expert) for expert in range(part.ffn.experts.num_experts)]
+        here = [here[0].format(e=expert) for expert in range(part.ffn.experts.num_experts // share.experts.parts)]
     first, *others = [
         tuple(name[1:] if name.startswith("/") else f"{names}.{name}" for name in alternative)
         for alternative in row.names
     ]
     of_layer = LAYER_OPERATIONS.get(row.operation)
-    operation = OPERATIONS[row.operation] if of_layer is None else of_layer(part)
+    operation = OPERATIONS[row.operation] if of_layer is None else of_layer(part, share.tensors.parts)
     return Entry(tuple(here), first, operation, row.split, tuple(name for other in others for name in other))

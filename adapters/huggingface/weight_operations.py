@@ -104,9 +104,9 @@ class MergeHeads:
         )
 
 
-def _merge_heads(layer: Layer) -> Operation:
+def _merge_heads(layer: Layer, ranks: int) -> Operation:
     attention = layer.attention
-    return MergeHeads(attention.heads, attention.kv_heads, values=not attention.values.keys)
+    return MergeHeads(attention.heads // ranks, attention.kv_heads // ranks, values=not attention.values.keys)
 
 
 def _whole(tensor: Tensor) -> Piece:
@@ -120,4 +120,5 @@ OPERATIONS: dict[str, Operation] = {
     "stack experts": stack_experts,
     "stack transposed": stack_transposed_experts,
 }
-LAYER_OPERATIONS: dict[str, Callable[[Layer], Operation]] = {"merge heads": _merge_heads}
+LAYER_OPERATIONS: dict[str, Callable[[Layer, int], Operation]] = {"merge heads": _merge_heads}
+"""Operations that read the layer, and over how many tensor-parallel ranks its heads are split."""

@@ -4,7 +4,8 @@ from attrs import frozen
 from torch import Tensor, nn
 
 from adapters.huggingface.checkpoint_error import CheckpointError
-from adapters.huggingface.composed_tensors import composed_tensors
+from adapters.huggingface.composed_tensors import rank_tensors
+from adapters.huggingface.rank_share import RankShare, Window, share_of
 from adapters.huggingface.weight_map import Entry, weight_map
 from adapters.huggingface.weight_operations import Piece
 from composer.graph import Graph
@@ -17,26 +18,42 @@ class Slot:
     piece: Piece
     aliases: tuple[str, ...]
     composed: str
+    window: Window
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The Hugging Face tensor's, of which the piece may be a window."""
+        return self.window.whole(self.piece.shape)
 
 
 def slots(model: nn.Module) -> dict[str, Slot]:
-    """Every Hugging Face tensor of a model by name, in the order of the model.
+    """Every Hugging Face tensor that a model holds, or a window of it, by name, in the order of the model.
 
     Raises:
         CheckpointError: the map and the model disagree: a tensor with no name or with two, or a name without a tensor.
     """
     graph: Graph = model.config.graph  # type: ignore[union-attr, assignment]
-    tensors = composed_tensors(model)
+    tensors, share = rank_tensors(model), share_of(model)
     fresh = tuple(f"{node.name}." for node in graph.nodes.values() if node.weights is None)
     wanted = {name: tensor for name, tensor in tensors.items() if not name.startswith(fresh)}
-    entries = weight_map(graph, wanted)
+    entries = weight_map(graph, wanted, share)
     if problems := _disagreements(entries, wanted):
         raise CheckpointError(f"weight map of {graph.name}", problems)
     return {
-        name: Slot(piece, entry.aliases, _shown(entry))
+        name: Slot(piece, entry.aliases, _shown(entry), share.window(entry.split))
         for entry in entries
         for name, piece in entry.pieces(wanted).items()
     }
+
+
+def held_elsewhere(graph: Graph, share: RankShare) -> tuple[set[str], tuple[str, ...]]:
+    """Names of tensors that other pipeline stages hold: exact ones, and prefixes of names of towers and projectors."""
+    if share.is_whole:
+        return set(), ()
+    names = {name for entry in weight_map(graph, ()) for name in (*entry.names, *entry.aliases)}
+    decoder = graph.decoder()
+    encoders = [node.weights for node in graph.nodes.values() if node is not decoder and node.weights]
+    return names, () if share.first_stage else tuple(f"{weights}." for weights in encoders)
 
 
 def _disagreements(entries: tuple[Entry, ...], tensors: dict[str, Tensor]) -> list[str]:

@@ -10,15 +10,19 @@ it: a field that is set, `field=value`, `not field`, joined by &.
 """
 
 DECODER = """
-always
+last
     decoder.final_layernorm.weight                          | norm.weight                           | identity      | -
-not tied
+first & not tied
     embedding.word_embeddings.weight                        | embed_tokens.weight                   | identity      | 0
+last & not tied
     output_layer.weight                                     | /lm_head.weight                       | identity      | 0
-tied
+first & tied
     embedding.word_embeddings.weight                        | embed_tokens.weight = /lm_head.weight | identity      | 0
+last & not first & tied
+    output_layer.weight                                     | embed_tokens.weight = /lm_head.weight | identity      | 0
 """
-"""Once per decoder; names below the decoder node, and below its `weights`."""
+"""Once per decoder; names below the decoder node, and below its `weights`. First and last are pipeline stages; a last
+stage that is not the first has a copy of a tied table."""
 
 LAYER = """
 output_scale=layer_scalar

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from megatron.core.transformer.transformer_config import TransformerConfig
 
+from adapters.megatron import runtime
 from components.language.settings import transformer_settings
 from composer import Graph
 
@@ -35,8 +36,10 @@ def composed_config(graph: Graph, *, dtype: torch.dtype = torch.float32, **overr
         overrides: any field of TransformerConfig: layout (`tensor_model_parallel_size`, …), recomputation, kernels.
             What the spec decides cannot be overridden.
 
+    Sizes of the layout are those of `runtime.init`, unless given.
+
     Raises:
-        ValueError: an override contradicts the spec.
+        ValueError: an override contradicts the spec, or the layout cannot train this model.
     """
     decided = transformer_settings(graph.decoder().config)
     fixed = sorted(name for name in decided.keys() & overrides.keys() - _FREE if decided[name] != overrides[name])
@@ -54,7 +57,14 @@ def composed_config(graph: Graph, *, dtype: torch.dtype = torch.float32, **overr
         "masked_softmax_fusion": False,
         "attention_softmax_in_fp32": True,
     }
-    return ComposedConfig(**{**defaults, **decided, **overrides}, graph=graph)
+    config = ComposedConfig(**{**defaults, **runtime.sizes(), **decided, **overrides}, graph=graph)
+    if config.num_moe_experts and config.tensor_model_parallel_size > 1 and not config.sequence_parallel:
+        raise ValueError(
+            f"experts with tensor_model_parallel_size={config.tensor_model_parallel_size} need sequence_parallel=True: "
+            "without it every tensor-parallel rank would send the same tokens to the experts, and Megatron-Core's "
+            "expert layer refuses to train so"
+        )
+    return config
 
 
 _FREE = {

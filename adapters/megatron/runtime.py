@@ -13,11 +13,12 @@ from torch import distributed
 from adapters.megatron import cpu
 
 
-def init(*, tp: int = 1, pp: int = 1, cp: int = 1, ep: int = 1, seed: int = 0, **groups: Any) -> None:
+def init(*, tp: int = 1, pp: int = 1, cp: int = 1, ep: int = 1, etp: int = 1, seed: int = 0, **groups: Any) -> None:
     """Join the process group and split it into Megatron-Core's model-parallel groups; idempotent for one layout.
 
     Args:
         tp, pp, cp, ep: tensor-, pipeline-, context- and expert-parallel sizes; the rest is data parallel.
+        etp: over how many ranks each expert is split (Megatron-Core's default is `tp`; narrow experts stay whole).
         seed: of parameters and dropout.
         groups: further arguments of Megatron-Core's `initialize_model_parallel`.
 
@@ -32,6 +33,7 @@ def init(*, tp: int = 1, pp: int = 1, cp: int = 1, ep: int = 1, seed: int = 0, *
             pipeline_model_parallel_size=pp,
             context_parallel_size=cp,
             expert_model_parallel_size=ep,
+            expert_tensor_parallel_size=etp,
             **groups,
         )
     torch.manual_seed(seed)
@@ -59,6 +61,19 @@ def ensure() -> None:
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise RuntimeError("several processes: call adapters.megatron.init(tp=..., pp=...) before building")
     init()
+
+
+def sizes() -> dict[str, int]:
+    """The layout as fields of Megatron-Core's TransformerConfig; empty before `init`."""
+    if not parallel_state.model_parallel_is_initialized():
+        return {}
+    return {
+        "tensor_model_parallel_size": parallel_state.get_tensor_model_parallel_world_size(),
+        "pipeline_model_parallel_size": parallel_state.get_pipeline_model_parallel_world_size(),
+        "context_parallel_size": parallel_state.get_context_parallel_world_size(),
+        "expert_model_parallel_size": parallel_state.get_expert_model_parallel_world_size(),
+        "expert_tensor_parallel_size": parallel_state.get_expert_tensor_parallel_world_size(),
+    }
 
 
 def destroy() -> None:

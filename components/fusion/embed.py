@@ -14,7 +14,7 @@ def embed_tokens(embedding: nn.Module, input_ids: Tensor, replace: Tensor, row: 
         scale: factor on every embedding, rounded to the table's dtype first, as the oracle does.
 
     Returns:
-        [S, B, H] (S per rank under sequence parallelism), the table's dtype.
+        [S, B, H], the whole sequence on every rank, the table's dtype.
 
     Source: transformers 5.23 modeling_gemma4.py, Gemma4Model.forward and Gemma4TextScaledWordEmbedding.
     """

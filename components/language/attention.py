@@ -64,18 +64,18 @@ class SelfAttention(MegatronModule):
             input_is_parallel=True,
             **shared,
         )
-        self.q_norm = self._head_norm(part.q_norm)
-        self.k_norm = self._head_norm(part.k_norm)
-        self.v_norm = self._head_norm(part.v_norm)
+        self.q_norm = self._head_norm(part.q_norm, pg_collection)
+        self.k_norm = self._head_norm(part.k_norm, pg_collection)
+        self.v_norm = self._head_norm(part.v_norm, pg_collection)
         self.output_norm = rms_norm(config, config.hidden_size) if sandwich else nn.Identity()
         self.core_attention = core
         self.recompute_core = config.recompute_granularity == "selective" and "core_attn" in (
             config.recompute_modules or ()
         )
 
-    def _head_norm(self, kind: str) -> nn.Module:
+    def _head_norm(self, kind: str, groups: ProcessGroupCollection) -> nn.Module:
         if kind == "rms":
-            return rms_norm(self.config, self.part.head_dim)
+            return rms_norm(self.config, self.part.head_dim, heads_of=groups.tp)
         return ScaleFreeRMSNorm(self.config.layernorm_epsilon) if kind == "scale_free" else nn.Identity()
 
     def forward(

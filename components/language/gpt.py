@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from megatron.core.models.gpt.gpt_model import GPTModel
 from megatron.core.packed_seq_params import PackedSeqParams
+from megatron.core.tensor_parallel.mappings import scatter_to_sequence_parallel_region
 from megatron.core.transformer.spec_utils import ModuleSpec
 from megatron.core.transformer.transformer_block import TransformerBlockSubmodules, get_num_layers_to_build
 from megatron.core.transformer.transformer_layer import get_transformer_layer_offset
@@ -34,6 +35,7 @@ class LanguageModel(GPTModel):
             post_process=context.post_process,
             share_embeddings_and_output_weights=context.tied,
             position_embedding_type="none",
+            scatter_embedding_sequence_parallel=False,
             pg_collection=context.groups,
             vp_stage=context.vp_stage,
         )
@@ -52,7 +54,8 @@ class LanguageModel(GPTModel):
         """Run this stage's layers and, on the last stage, the output layer.
 
         Args:
-            decoder_input: [S, B, H] embeddings after placement; None on later stages (`set_input_tensor`).
+            decoder_input: [S, B, H] embeddings after placement, the whole sequence on every tensor-parallel rank (each
+                goes on with its part under sequence parallelism); None on later stages (`set_input_tensor`).
             metadata: [B, F, S] int32. rotation: [2, S, B, 1, R].
             labels: [B, S] int64, already shifted, negative where ignored (loss 0); only read on the last stage.
             runtime_gather_output: gather logits over tensor-parallel ranks.
@@ -60,6 +63,9 @@ class LanguageModel(GPTModel):
         Returns:
             Hidden states [S, B, H] before the last stage; there, logits [B, S, V] or, with labels, loss [B, S] float32.
         """
+        if decoder_input is not None and self.config.sequence_parallel:
+            # Here and not in the embedding: features are placed by their position in the whole sequence.
+            decoder_input = scatter_to_sequence_parallel_region(decoder_input, group=self.pg_collection.tp)
         hidden_states = self.decoder(
             hidden_states=decoder_input,
             attention_mask=metadata,

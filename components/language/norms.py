@@ -4,8 +4,10 @@ from typing import Any
 
 import torch
 from megatron.core.models.backends import get_backend
+from megatron.core.tensor_parallel.mappings import copy_to_tensor_model_parallel_region
 from megatron.core.transformer.transformer_config import TransformerConfig
 from torch import Tensor, nn
+from torch.distributed import ProcessGroup
 
 
 class ScaleFreeRMSNorm(nn.Module):
@@ -25,12 +27,17 @@ class RMSNorm(nn.Module):
     """x / rms(x) · weight, computed in float32.
 
     Marks its weight for Megatron-Core: under sequence parallelism each rank sees a part of the sequence, so the
-    weight's gradient is summed over tensor-parallel ranks.
+    weight's gradient is summed over tensor-parallel ranks when gradients are finalised. Heads are a part each without
+    sequence parallelism too, which Megatron-Core knows only of its own norms by name: those are summed here, in the
+    backward pass.
     """
 
-    def __init__(self, config: TransformerConfig, hidden_size: int, eps: float) -> None:
+    def __init__(
+        self, config: TransformerConfig, hidden_size: int, eps: float, heads_of: ProcessGroup | None = None
+    ) -> None:
         super().__init__()
         self.eps = eps
+        self.sum_over = heads_of if heads_of is not None and is_partial(config, heads_of) else None
         self.weight = nn.Parameter(torch.ones(hidden_size, dtype=config.params_dtype))
         self.weight.sequence_parallel = config.sequence_parallel  # type: ignore[attr-defined]
 
@@ -38,14 +45,35 @@ class RMSNorm(nn.Module):
         """[..., H] to [..., H], same dtype."""
         wide = x.float()
         normed = wide * torch.rsqrt(wide.square().mean(-1, keepdim=True) + self.eps)
-        return (normed * self.weight.float()).type_as(x)
+        weight: Tensor = self.weight
+        if self.sum_over is not None:
+            weight = copy_to_tensor_model_parallel_region(weight, group=self.sum_over)
+        return (normed * weight.float()).type_as(x)
 
 
-def rms_norm(config: TransformerConfig, hidden_size: int, eps: float | None = None, **_: Any) -> nn.Module:
-    """The RMS norm of the chosen implementation: ours, or Transformer Engine's fused one."""
+def is_partial(config: TransformerConfig, heads_of: ProcessGroup) -> bool:
+    """Whether a head norm's gradient is one rank's part that nobody sums later."""
+    return heads_of.size() > 1 and not config.sequence_parallel
+
+
+def rms_norm(
+    config: TransformerConfig,
+    hidden_size: int,
+    eps: float | None = None,
+    heads_of: ProcessGroup | None = None,
+    **_: Any,
+) -> nn.Module:
+    """The RMS norm of the chosen implementation: ours, or Transformer Engine's fused one.
+
+    Args:
+        config: of the run.
+        hidden_size: H.
+        eps: None: the configuration's.
+        heads_of: the tensor-parallel ranks that share the heads this norm is applied to; None: it sees whole tokens.
+    """
     eps = config.layernorm_epsilon if eps is None else eps
-    if config.transformer_impl == "local":
-        return RMSNorm(config, hidden_size, eps)
+    if config.transformer_impl == "local" or (heads_of is not None and is_partial(config, heads_of)):
+        return RMSNorm(config, hidden_size, eps, heads_of)
     fused: Any = get_backend(config.transformer_impl).layer_norm(rms_norm=True)
     made: nn.Module = fused(config=config, hidden_size=hidden_size, eps=eps)
     return made
