@@ -19,8 +19,8 @@ def build(
     graph: Graph,
     *,
     dtype: torch.dtype = torch.float32,
-    pre_process: bool = True,
-    post_process: bool = True,
+    pre_process: bool | None = None,
+    post_process: bool | None = None,
     vp_stage: int | None = None,
     **overrides: Any,
 ) -> ComposedModel:
@@ -29,7 +29,9 @@ def build(
     Args:
         graph: from `composer.load` or the builder; it is checked here.
         dtype: of parameters and activations.
-        pre_process, post_process, vp_stage: place in the pipeline.
+        pre_process, post_process: whether this is the first, the last stage of the pipeline; None: as `init` placed
+            this rank.
+        vp_stage: which of this rank's virtual stages.
         overrides: fields of Megatron-Core's TransformerConfig.
 
     Raises:
@@ -39,4 +41,10 @@ def build(
     runtime.ensure()
     graph.check()
     config = composed_config(graph, dtype=dtype, **overrides)
-    return ComposedModel(config, pre_process, post_process, vp_stage)
+    first, last = runtime.pipeline_place(vp_stage)
+    return ComposedModel(
+        config,
+        pre_process=first if pre_process is None else pre_process,
+        post_process=last if post_process is None else post_process,
+        vp_stage=vp_stage,
+    )

@@ -8,6 +8,7 @@ from inspect import Parameter, Signature
 from typing import Any
 
 import torch
+from megatron.core.enums import ModelType
 from megatron.core.packed_seq_params import PackedSeqParams
 from megatron.core.process_groups_config import ProcessGroupCollection
 from megatron.core.transformer.module import MegatronModule
@@ -43,6 +44,7 @@ class ComposedModel(MegatronModule):
             raise ValueError("the configuration carries no graph: make it with adapters.megatron.composed_config")
         self.pre_process, self.post_process, self.vp_stage = pre_process, post_process, vp_stage
         self.pg_collection = ProcessGroupCollection.use_mpu_process_groups()
+        self.model_type = ModelType.encoder_or_decoder  # schedules and checkpoints of Megatron-Core ask for it
         self.share_embeddings_and_output_weights = False
         self.program: Program = compile_graph(graph, pre_process=pre_process, dtype=config.params_dtype)
         context = BuildContext(

@@ -76,6 +76,12 @@ def sizes() -> dict[str, int]:
     }
 
 
+def pipeline_place(vp_stage: int | None = None) -> tuple[bool, bool]:
+    """Whether this rank, or a virtual stage of it, is the first of the pipeline, and whether it is the last."""
+    stage = {"ignore_virtual": vp_stage is None, "vp_stage": vp_stage}
+    return parallel_state.is_pipeline_first_stage(**stage), parallel_state.is_pipeline_last_stage(**stage)
+
+
 def destroy() -> None:
     """Leave all groups."""
     parallel_state.destroy_model_parallel()

@@ -181,13 +181,6 @@ class TestTiedEmbeddings:
         assert not torch.equal(output, self.table(model))
 
 
-def test_a_slice_of_a_model_is_refused(dense, monkeypatch: pytest.MonkeyPatch):
-    model = dense.build()
-    monkeypatch.setattr(model.config, "tensor_model_parallel_size", 2)
-    with pytest.raises(CheckpointError, match="holds one slice of the weights"):
-        import_weights(model, dense.directory)
-
-
 def test_a_tensor_without_a_name_is_an_error(dense):
     model = dense.build()
     model.language_model.register_parameter("extra", nn.Parameter(torch.zeros(2)))

@@ -1,0 +1,52 @@
+"""What can go wrong in a layout, done on purpose."""
+
+from contextlib import contextmanager
+
+import torch
+from megatron.core import parallel_state
+
+from adapters.huggingface.rank_share import Part, RankShare
+
+
+@contextmanager
+def importing(fault):
+    if fault != "experts_of_the_other_rank":
+        yield
+        return
+    window = RankShare.window
+
+    def swapped(self, split):
+        other = Part(1 - self.experts.index, self.experts.parts)
+        return window(RankShare(self.tensors, other), split) if split == "E" else window(self, split)
+
+    RankShare.window = swapped
+    try:
+        yield
+    finally:
+        RankShare.window = window
+
+
+def break_model(fault, model, batches):
+    """The micro-batches to run, after breaking what `fault` names."""
+    if fault == "head_norms_not_summed":
+        for name, module in model.language_model.named_modules():
+            if name.endswith(("q_norm", "k_norm")):
+                assert module.sum_over is not None
+                module.sum_over = None
+    elif fault == "router_scales_not_summed":
+        for name, parameter in model.named_parameters():
+            if name.endswith(("input_scale", "expert_scale")):
+                parameter.sequence_parallel = False
+    elif fault == "tied_table_summed_on_one_stage_only":
+        model.share_embeddings_and_output_weights = False
+    elif fault == "no_images_in_the_mask_of_the_last_stage" and model.post_process:
+        return [batch | {"input_ids": torch.full_like(batch["input_ids"], 5)} for batch in batches]
+    elif fault == "images_of_one_rank_lost" and parallel_state.get_data_parallel_rank() == 1:
+        features = [name for name, value in batches[0].items() if value is not None and name in FEATURES]
+        return [
+            batch | dict.fromkeys(features) | {"input_ids": batch["input_ids"].clamp(max=100)} for batch in batches
+        ]
+    return batches
+
+
+FEATURES = ("pixel_values", "image_position_ids")

@@ -1,0 +1,40 @@
+"""The layouts under test, and the faults that each must show."""
+
+from attrs import field, frozen
+
+
+@frozen
+class Layout:
+    """One run on two ranks: sizes for `runtime.init`, overrides for `build`, and perhaps something broken on purpose."""
+
+    name: str
+    variant: str
+    sizes: dict[str, int]
+    settings: dict[str, bool] = field(factory=dict)
+    fault: str | None = None
+
+    @property
+    def id(self) -> str:
+        return f"{self.variant}-{self.name}" + (f"-{self.fault}" if self.fault else "")
+
+
+SP = {"sequence_parallel": True}
+LAYOUTS = (
+    Layout("tp2", "dense", {"tp": 2}),
+    Layout("tp2sp", "dense", {"tp": 2}, SP),
+    Layout("tp2sp", "experts", {"tp": 2}, SP),
+    Layout("ep2", "experts", {"ep": 2}),
+    Layout("ep2tp2", "experts", {"ep": 2, "tp": 2}, SP),
+    Layout("pp2", "dense", {"pp": 2}),
+    Layout("pp2", "experts", {"pp": 2}),
+    Layout("dp2", "dense", {}),
+    Layout("dp2", "experts", {}),
+)
+FAULTS = (
+    Layout("tp2", "dense", {"tp": 2}, fault="head_norms_not_summed"),
+    Layout("tp2sp", "experts", {"tp": 2}, SP, fault="router_scales_not_summed"),
+    Layout("ep2", "experts", {"ep": 2}, fault="experts_of_the_other_rank"),
+    Layout("pp2", "dense", {"pp": 2}, fault="no_images_in_the_mask_of_the_last_stage"),
+    Layout("pp2", "dense", {"pp": 2}, fault="tied_table_summed_on_one_stage_only"),
+    Layout("dp2", "dense", {}, fault="images_of_one_rank_lost"),
+)

@@ -1,0 +1,62 @@
+"""One of two ranks: runs every layout and writes its loss and its parts of all gradients.
+
+`torchrun --nproc-per-node 2 -m tests.distributed.worker FOLDER` with what `conftest.py` put into the folder.
+"""
+
+import sys
+from pathlib import Path
+
+import torch
+from megatron.core import parallel_state
+from torch import distributed
+
+from adapters.huggingface.composed_tensors import rank_tensors
+from adapters.huggingface.import_weights import import_weights
+from adapters.huggingface.rank_share import share_of
+from adapters.huggingface.weight_map import weight_map
+from adapters.megatron import build, runtime
+from adapters.megatron.schedule import data_parallel, forward_backward
+from tests.distributed import faults
+from tests.distributed.graphs import tiny
+from tests.distributed.layouts import FAULTS, LAYOUTS, Layout
+
+
+def run(layout: Layout, folder: Path) -> None:
+    runtime.init(**layout.sizes)
+    graph = tiny(layout.variant)
+    model = build(graph, **layout.settings).train()
+    with faults.importing(layout.fault):
+        import_weights(model, folder / layout.variant)
+    batches = torch.load(folder / f"{layout.variant}.pt", weights_only=True)
+    ranks = parallel_state.get_data_parallel_world_size()
+    share = len(batches) // ranks
+    first = parallel_state.get_data_parallel_rank() * share
+    wrapped = data_parallel(model)
+    mine = faults.break_model(layout.fault, model, batches[first : first + share])
+    loss = forward_backward(wrapped, mine)
+    result = {"loss": loss, "gradients": parts(model, graph)}
+    torch.save(result, folder / f"{layout.id}.{distributed.get_rank()}.pt")
+    parallel_state.destroy_model_parallel()
+
+
+def parts(model, graph):
+    """[(Hugging Face name, dimension, index, parts, gradient)] of everything that trains here."""
+    share = share_of(model)
+    arrived = {name: parameter.main_grad for name, parameter in model.named_parameters()}
+    found = []
+    for entry in weight_map(graph, rank_tensors(model), share):
+        if all(name in arrived for name in entry.composed):
+            window = share.window(entry.split)
+            for name, piece in entry.pieces(arrived).items():
+                whole = torch.cat([view.reshape(-1) for view in piece.views]).reshape(piece.shape)
+                found.append((name, window.dim, window.part.index, window.part.parts, whole))
+    return found
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    for each in (*LAYOUTS, *FAULTS):
+        if len(sys.argv) < 3 or each.id in sys.argv[2:]:
+            run(each, Path(sys.argv[1]))
+            if distributed.get_rank() == 0:
+                print(each.id, flush=True)
