@@ -111,9 +111,7 @@ class RowReader:
         self.path, self.max_bytes, self.read = path, max_bytes, 0
         self._open: Any = None
 
-    def rows(
-        self, name: str, start: int, stop: int, stored: Stored, columns: slice | None = None
-    ) -> torch.Tensor:
+    def rows(self, name: str, start: int, stop: int, stored: Stored, columns: slice | None = None) -> torch.Tensor:
         """Rows of a tensor along its first dimension (all of a scalar), all columns of them or some.
 
         A view of the mapped file, unless columns are chosen: copy it soon.

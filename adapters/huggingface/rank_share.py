@@ -67,10 +67,10 @@ WHOLE = RankShare()
 
 
 def share_of(model: nn.Module) -> RankShare:
-    """What a composed model holds.
+    """What a composed model, one (virtual) pipeline stage of one rank, holds.
 
     Raises:
-        CheckpointError: its experts are split inside (expert tensor parallelism), or it is a virtual pipeline stage.
+        CheckpointError: its experts are split inside (expert tensor parallelism).
     """
     groups: Any = getattr(model, "pg_collection", None)
     config: Any = model.config

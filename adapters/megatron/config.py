@@ -57,14 +57,32 @@ def composed_config(graph: Graph, *, dtype: torch.dtype = torch.float32, **overr
         "masked_softmax_fusion": False,
         "attention_softmax_in_fp32": True,
     }
-    config = ComposedConfig(**{**defaults, **runtime.sizes(), **decided, **overrides}, graph=graph)
-    if config.num_moe_experts and config.tensor_model_parallel_size > 1 and not config.sequence_parallel:
-        raise ValueError(
-            f"experts with tensor_model_parallel_size={config.tensor_model_parallel_size} need sequence_parallel=True: "
-            "without it every tensor-parallel rank would send the same tokens to the experts, and Megatron-Core's "
-            "expert layer refuses to train so"
-        )
+    layout: dict[str, Any] = runtime.sizes()
+    if layout.get("virtual_pipeline_model_parallel_size"):
+        layout |= {"overlap_p2p_comm": True, "batch_p2p_comm": False}
+    config = ComposedConfig(**{**defaults, **layout, **decided, **overrides}, graph=graph)
+    _check_layout(config)
     return config
+
+
+def _check_layout(config: ComposedConfig) -> None:
+    tp, pp = config.tensor_model_parallel_size, config.pipeline_model_parallel_size
+    if config.num_moe_experts and tp > 1 and not config.sequence_parallel:
+        raise ValueError(
+            f"experts with tensor_model_parallel_size={tp} need sequence_parallel=True: without it every "
+            "tensor-parallel rank would send the same tokens to the experts, and Megatron-Core's expert layer refuses "
+            "to train so"
+        )
+    if config.context_parallel_size > 1:
+        raise ValueError(
+            f"context_parallel_size={config.context_parallel_size} is not supported yet: attention would see only the "
+            "keys of its own rank, and mask rules would be broken at the borders"
+        )
+    if config.virtual_pipeline_model_parallel_size and pp == 2 and not config.overlap_p2p_comm:
+        raise ValueError(
+            "virtual stages on two pipeline ranks need overlap_p2p_comm=True: without it activations and gradients "
+            "travel between the same two ranks in one group of messages, and each is taken for the other"
+        )
 
 
 _FREE = {

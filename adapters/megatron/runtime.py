@@ -63,13 +63,14 @@ def ensure() -> None:
     init()
 
 
-def sizes() -> dict[str, int]:
+def sizes() -> dict[str, Any]:
     """The layout as fields of Megatron-Core's TransformerConfig; empty before `init`."""
     if not parallel_state.model_parallel_is_initialized():
         return {}
     return {
         "tensor_model_parallel_size": parallel_state.get_tensor_model_parallel_world_size(),
         "pipeline_model_parallel_size": parallel_state.get_pipeline_model_parallel_world_size(),
+        "virtual_pipeline_model_parallel_size": parallel_state.get_virtual_pipeline_model_parallel_world_size(),
         "context_parallel_size": parallel_state.get_context_parallel_world_size(),
         "expert_model_parallel_size": parallel_state.get_expert_model_parallel_world_size(),
         "expert_tensor_parallel_size": parallel_state.get_expert_tensor_parallel_world_size(),

@@ -29,11 +29,11 @@ def data_parallel(model: ComposedModel, **settings: Any) -> DistributedDataParal
     return DistributedDataParallel(model.config, DistributedDataParallelConfig(**settings), model)
 
 
-def forward_backward(model: DistributedDataParallel, micro_batches: Sequence[MicroBatch]) -> float:
+def forward_backward(stages: Sequence[DistributedDataParallel], micro_batches: Sequence[MicroBatch]) -> float:
     """Gradients of one global batch, in `main_grad` of every parameter; what was there before is cleared.
 
     Args:
-        model: from `data_parallel`.
+        stages: from `data_parallel`; one, or this rank's virtual pipeline stages in order.
         micro_batches: of this data-parallel rank; the same on its tensor-parallel ranks and pipeline stages. As many on
             every rank; all of one shape if there are several stages.
 
@@ -41,11 +41,12 @@ def forward_backward(model: DistributedDataParallel, micro_batches: Sequence[Mic
         The mean loss over all tokens of the global batch that `loss_mask` keeps, the same on every rank.
     """
     rows, length = micro_batches[0]["labels"].shape
-    model.zero_grad_buffer()
+    for stage in stages:
+        stage.zero_grad_buffer()
     sums = get_forward_backward_func()(
         forward_step_func=_forward_step,
-        data_iterator=iter(micro_batches),
-        model=model,
+        data_iterator=[iter(micro_batches) for _ in stages],
+        model=list(stages),
         num_microbatches=len(micro_batches),
         seq_length=length,
         micro_batch_size=rows,

@@ -103,4 +103,4 @@ def _gathered(folder: Path, name: str):
         assert len(found) == parts, (tensor, parts, list(found))
         whole[tensor] = torch.cat([found[index][0] for index in range(parts)], dim) if parts > 1 else found[0][0]
         apart[tensor] = max(float((copies[0] - copies[-1]).norm()) for copies in found.values())
-    return {"losses": [result["loss"] for result in results], "gradients": whole, "apart": apart}
+    return {"losses": [result["loss"] for result in results], "gradients": whole, "apart": apart, "results": results}

@@ -43,9 +43,7 @@ def break_model(fault, model, batches):
         return [batch | {"input_ids": torch.full_like(batch["input_ids"], 5)} for batch in batches]
     elif fault == "images_of_one_rank_lost" and parallel_state.get_data_parallel_rank() == 1:
         features = [name for name, value in batches[0].items() if value is not None and name in FEATURES]
-        return [
-            batch | dict.fromkeys(features) | {"input_ids": batch["input_ids"].clamp(max=100)} for batch in batches
-        ]
+        return [batch | dict.fromkeys(features) | {"input_ids": batch["input_ids"].clamp(max=100)} for batch in batches]
     return batches
 
 

@@ -5,12 +5,12 @@ from attrs import field, frozen
 
 @frozen
 class Layout:
-    """One run on two ranks: sizes for `runtime.init`, overrides for `build`, and perhaps something broken on purpose."""
+    """One run on two ranks: sizes for `runtime.init`, overrides for `build`, perhaps something broken on purpose."""
 
     name: str
     variant: str
     sizes: dict[str, int]
-    settings: dict[str, bool] = field(factory=dict)
+    settings: dict[str, bool | int | str] = field(factory=dict)
     fault: str | None = None
 
     @property
@@ -19,6 +19,7 @@ class Layout:
 
 
 SP = {"sequence_parallel": True}
+RECOMPUTE = {"recompute_granularity": "full", "recompute_method": "uniform", "recompute_num_layers": 1}
 LAYOUTS = (
     Layout("tp2", "dense", {"tp": 2}),
     Layout("tp2sp", "dense", {"tp": 2}, SP),
@@ -27,6 +28,10 @@ LAYOUTS = (
     Layout("ep2tp2", "experts", {"ep": 2, "tp": 2}, SP),
     Layout("pp2", "dense", {"pp": 2}),
     Layout("pp2", "experts", {"pp": 2}),
+    Layout("pp2vp2", "dense", {"pp": 2, "virtual_pipeline_model_parallel_size": 2}),
+    Layout("pp2vp2", "experts", {"pp": 2, "virtual_pipeline_model_parallel_size": 2}),
+    Layout("pp2_first_stage_smaller", "dense", {"pp": 2}, {"num_layers_in_first_pipeline_stage": 1}),
+    Layout("tp2sp_recompute", "experts", {"tp": 2}, SP | RECOMPUTE),
     Layout("dp2", "dense", {}),
     Layout("dp2", "experts", {}),
 )

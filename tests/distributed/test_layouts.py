@@ -33,6 +33,12 @@ def test_copies_of_a_gradient_stay_the_same(layout, single, ranks):
     assert not apart
 
 
+@pytest.mark.parametrize("layout", LAYOUTS, ids=lambda layout: layout.id)
+def test_a_rank_reads_its_own_weights_and_no_others(layout, ranks):
+    for result in ranks[layout.id]["results"]:
+        assert result["read"] == result["held"]
+
+
 @pytest.mark.parametrize("layout", FAULTS, ids=lambda layout: layout.id)
 def test_a_fault_shows(layout, single, ranks):
     expected, found = single[layout.variant], ranks[layout.id]

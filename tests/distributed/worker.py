@@ -4,12 +4,14 @@
 """
 
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
 from megatron.core import parallel_state
 from torch import distributed
 
+from adapters.huggingface.checkpoint import RowReader
 from adapters.huggingface.composed_tensors import rank_tensors
 from adapters.huggingface.import_weights import import_weights
 from adapters.huggingface.rank_share import share_of
@@ -24,19 +26,39 @@ from tests.distributed.layouts import FAULTS, LAYOUTS, Layout
 def run(layout: Layout, folder: Path) -> None:
     runtime.init(**layout.sizes)
     graph = tiny(layout.variant)
-    model = build(graph, **layout.settings).train()
-    with faults.importing(layout.fault):
-        import_weights(model, folder / layout.variant)
+    virtual = layout.sizes.get("virtual_pipeline_model_parallel_size", 0)
+    models = [build(graph, vp_stage=stage, **layout.settings).train() for stage in range(virtual) or [None]]
+    with faults.importing(layout.fault), counting() as read:
+        for model in models:
+            import_weights(model, folder / layout.variant)
     batches = torch.load(folder / f"{layout.variant}.pt", weights_only=True)
     ranks = parallel_state.get_data_parallel_world_size()
     share = len(batches) // ranks
     first = parallel_state.get_data_parallel_rank() * share
-    wrapped = data_parallel(model)
-    mine = faults.break_model(layout.fault, model, batches[first : first + share])
-    loss = forward_backward(wrapped, mine)
-    result = {"loss": loss, "gradients": parts(model, graph)}
+    mine = faults.break_model(layout.fault, models[0], batches[first : first + share])
+    loss = forward_backward([data_parallel(model) for model in models], mine)
+    held = sum(tensor.nbytes for model in models for tensor in rank_tensors(model).values())
+    found = [part for model in models for part in parts(model, graph)]
+    result = {"loss": loss, "gradients": found, "read": read[0], "held": held}
     torch.save(result, folder / f"{layout.id}.{distributed.get_rank()}.pt")
     parallel_state.destroy_model_parallel()
+
+
+@contextmanager
+def counting():
+    """Bytes that an import reads from the files."""
+    read, rows = [0], RowReader.rows
+
+    def counted(*args):
+        tensor = rows(*args)
+        read[0] += tensor.nbytes
+        return tensor
+
+    RowReader.rows = counted
+    try:
+        yield read
+    finally:
+        RowReader.rows = rows
 
 
 def parts(model, graph):
