@@ -72,7 +72,7 @@ def _mean(sums: list[dict[str, Tensor]]) -> float:
     both = both.to(torch.cuda.current_device())
     distributed.all_reduce(both, group=parallel_state.get_data_parallel_group(with_context_parallel=True))
     if parallel_state.get_pipeline_model_parallel_world_size() > 1:
-        last = parallel_state.get_pipeline_model_parallel_last_rank()
-        distributed.broadcast(both, last, group=parallel_state.get_pipeline_model_parallel_group())
+        pipeline: Any = parallel_state.get_pipeline_model_parallel_group()
+        distributed.broadcast(both, parallel_state.get_pipeline_model_parallel_last_rank(), group=pipeline)
     total, tokens = both.tolist()
     return total / max(tokens, 1.0)

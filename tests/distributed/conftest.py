@@ -1,4 +1,4 @@
-"""Two ranks, started once; one rank beside them, without Megatron's schedules; gradients put together again."""
+"""Two ranks, and four, started once; one rank beside them, without Megatron's schedules; gradients put together again."""
 
 import os
 import subprocess
@@ -14,7 +14,7 @@ from adapters.parity.batch import make_batch
 from adapters.parity.gradients import gradients
 from adapters.parity.oracle import build_oracle, no_progress_bars
 from tests.distributed.graphs import VARIANTS, tiny
-from tests.distributed.layouts import FAULTS, LAYOUTS
+from tests.distributed.layouts import COMBINED, FAULTS, LAYOUTS
 
 ROOT = Path(__file__).parents[2]
 
@@ -48,7 +48,17 @@ def single(folder):
 @pytest.fixture(scope="session")
 def ranks(single, folder):
     """What two ranks found in every layout, by its id."""
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    return _run(folder, 2, (*LAYOUTS, *FAULTS))
+
+
+@pytest.fixture(scope="session")
+def four_ranks(single, folder):
+    """What four ranks found in every layout, by its id."""
+    return _run(folder, 4, COMBINED)
+
+
+def _run(folder: Path, count: int, layouts):
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(count)]
     done = subprocess.run(
         [*command, "-m", "tests.distributed.worker", str(folder)],
         cwd=ROOT,
@@ -59,7 +69,7 @@ def ranks(single, folder):
         text=True,
     )
     assert done.returncode == 0, f"{done.stdout[-2000:]}\n{done.stderr[-8000:]}"
-    return {layout.id: _gathered(folder, layout.id) for layout in (*LAYOUTS, *FAULTS)}
+    return {layout.id: _gathered(folder, layout.id, count) for layout in layouts}
 
 
 def _four_rows(batch):
@@ -91,9 +101,9 @@ def _micro_batches(batch):
     return found
 
 
-def _gathered(folder: Path, name: str):
+def _gathered(folder: Path, name: str, count: int):
     """Loss by rank, every gradient whole, and how far ranks with the same part of one differ."""
-    results = [torch.load(folder / f"{name}.{rank}.pt", weights_only=True) for rank in range(2)]
+    results = [torch.load(folder / f"{name}.{rank}.pt", weights_only=True) for rank in range(count)]
     slices: dict = {}
     for result in results:
         for tensor, dim, index, parts, gradient in result["gradients"]:
@@ -102,5 +112,5 @@ def _gathered(folder: Path, name: str):
     for tensor, (dim, parts, found) in slices.items():
         assert len(found) == parts, (tensor, parts, list(found))
         whole[tensor] = torch.cat([found[index][0] for index in range(parts)], dim) if parts > 1 else found[0][0]
-        apart[tensor] = max(float((copies[0] - copies[-1]).norm()) for copies in found.values())
+        apart[tensor] = max(float((copies[0] - copy).norm()) for copies in found.values() for copy in copies)
     return {"losses": [result["loss"] for result in results], "gradients": whole, "apart": apart, "results": results}

@@ -5,13 +5,14 @@ from attrs import field, frozen
 
 @frozen
 class Layout:
-    """One run on two ranks: sizes for `runtime.init`, overrides for `build`, perhaps something broken on purpose."""
+    """One run on two or four ranks: sizes for `runtime.init`, overrides for `build`, perhaps something broken on purpose."""
 
     name: str
     variant: str
     sizes: dict[str, int]
     settings: dict[str, bool | int | str] = field(factory=dict)
     fault: str | None = None
+    ranks: int = 2
 
     @property
     def id(self) -> str:
@@ -34,6 +35,13 @@ LAYOUTS = (
     Layout("tp2sp_recompute", "experts", {"tp": 2}, SP | RECOMPUTE),
     Layout("dp2", "dense", {}),
     Layout("dp2", "experts", {}),
+)
+COMBINED = (
+    Layout("pp2xtp2", "dense", {"pp": 2, "tp": 2}, ranks=4),
+    Layout("pp2xtp2sp", "experts", {"pp": 2, "tp": 2}, SP, ranks=4),
+    Layout("pp2xep2", "experts", {"pp": 2, "ep": 2}, ranks=4),
+    Layout("ep2xtp2xdp2", "experts", {"tp": 2, "ep": 2}, SP, ranks=4),
+    Layout("ep4xtp2", "experts", {"tp": 2, "ep": 4}, SP, ranks=4),
 )
 FAULTS = (
     Layout("tp2", "dense", {"tp": 2}, fault="head_norms_not_summed"),

@@ -1,4 +1,4 @@
-"""Two ranks against one: loss and every gathered gradient, in fp32, relative by norm."""
+"""Several ranks against one: loss and every gathered gradient, in fp32, relative by norm."""
 
 import pytest
 
@@ -18,28 +18,40 @@ def errors(single, found):
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("layout", LAYOUTS, ids=lambda layout: layout.id)
-def test_two_ranks_find_what_one_finds(layout, single, ranks):
-    expected, found = single[layout.variant], ranks[layout.id]
-    assert found["losses"] == pytest.approx([expected["loss"]] * 2, rel=BOUND)
+@pytest.fixture
+def found(layout, request):
+    return request.getfixturevalue("ranks" if layout.ranks == 2 else "four_ranks")[layout.id]
+
+
+# Four processes on two cores take their time to start.
+every_layout = pytest.mark.parametrize(
+    "layout",
+    [*LAYOUTS, *(pytest.param(layout, marks=pytest.mark.slow) for layout in COMBINED)],
+    ids=lambda layout: layout.id,
+)
+
+
+@every_layout
+def test_ranks_find_what_one_finds(layout, single, found):
+    expected = single[layout.variant]
+    assert found["losses"] == pytest.approx([expected["loss"]] * layout.ranks, rel=BOUND)
     wrong = {name: error for name, error in errors(expected, found).items() if not error <= BOUND}
     assert not wrong
 
 
-@pytest.mark.parametrize("layout", LAYOUTS, ids=lambda layout: layout.id)
-def test_copies_of_a_gradient_stay_the_same(layout, single, ranks):
+@every_layout
+def test_copies_of_a_gradient_stay_the_same(layout, single, found):
     norms = {name: float(value.norm()) for name, value in single[layout.variant]["gradients"].items()}
-    apart = {name: value for name, value in ranks[layout.id]["apart"].items() if value > BOUND * norms[name]}
+    apart = {name: value for name, value in found["apart"].items() if value > BOUND * norms[name]}
     assert not apart
 
 
-@pytest.mark.parametrize("layout", LAYOUTS, ids=lambda layout: layout.id)
-def test_a_rank_reads_its_own_weights_and_no_others(layout, ranks):
-    for result in ranks[layout.id]["results"]:
+@every_layout
+def test_a_rank_reads_its_own_weights_and_no_others(layout, found):
+    for result in found["results"]:
         assert result["read"] == result["held"]
 
 
 @pytest.mark.parametrize("layout", FAULTS, ids=lambda layout: layout.id)
-def test_a_fault_shows(layout, single, ranks):
-    expected, found = single[layout.variant], ranks[layout.id]
-    assert max(errors(expected, found).values()) > 1e-3
+def test_a_fault_shows(layout, single, found):
+    assert max(errors(single[layout.variant], found).values()) > 1e-3

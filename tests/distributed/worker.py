@@ -1,8 +1,9 @@
-"""One of two ranks: runs every layout and writes its loss and its parts of all gradients.
+"""One of several ranks: runs every layout and writes its loss and its parts of all gradients.
 
-`torchrun --nproc-per-node 2 -m tests.distributed.worker FOLDER` with what `conftest.py` put into the folder.
+`torchrun --nproc-per-node N -m tests.distributed.worker FOLDER` with what `conftest.py` put into the folder; N chooses the layouts.
 """
 
+import os
 import sys
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,7 +21,7 @@ from adapters.megatron import build, runtime
 from adapters.megatron.schedule import data_parallel, forward_backward
 from tests.distributed import faults
 from tests.distributed.graphs import tiny
-from tests.distributed.layouts import FAULTS, LAYOUTS, Layout
+from tests.distributed.layouts import COMBINED, FAULTS, LAYOUTS, Layout
 
 
 def run(layout: Layout, folder: Path) -> None:
@@ -77,8 +78,6 @@ def parts(model, graph):
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    for each in (*LAYOUTS, *FAULTS):
-        if len(sys.argv) < 3 or each.id in sys.argv[2:]:
+    for each in (*LAYOUTS, *COMBINED, *FAULTS):
+        if each.ranks == int(os.environ["WORLD_SIZE"]):
             run(each, Path(sys.argv[1]))
-            if distributed.get_rank() == 0:
-                print(each.id, flush=True)
