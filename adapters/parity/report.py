@@ -117,11 +117,14 @@ class ParityReport:
 
     def table(self) -> "Table":
         """One line per variant."""
+        from rich.box import SIMPLE_HEAD
         from rich.table import Table
 
-        table = Table(title=f"{self.spec} against {self.architecture}", title_justify="left")
-        for heading in ("variant", "logits", "loss", "gradients", "worst", "HF → here → HF"):
-            table.add_column(heading, justify="left" if heading == "variant" else "right", no_wrap=heading == "variant")
+        table = Table(
+            box=SIMPLE_HEAD, pad_edge=False, title=f"{self.spec} against {self.architecture}", title_justify="left"
+        )
+        for heading in ("variant", "logits", "loss", "gradients", "worst", "round trip"):
+            table.add_column(heading, justify="left" if heading == "variant" else "right", no_wrap=heading != "variant")
         for variant in self.variants:
             table.add_row(*_row(variant), style=None if variant.green else "red")
         return table
