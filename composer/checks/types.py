@@ -23,9 +23,9 @@ def _joint(joint: Joint, source: Port, target: Port) -> Iterator[Finding]:
     others = [kind for kind, other in KINDS.items() if joins(other, source.type, target.type)]
     hint = f" Use kind: {' or '.join(others)}." if others else ""
     if isinstance(edge, DataEdge):
-        yield Finding(
-            f"{joint.path}.to", f"{edge.target} takes {target.type}, but {edge.source} is {source.type}.{hint}"
-        )
+        clash = f"{edge.target} takes {target.type}, but {edge.source} is {source.type}."
+        message = f"a data edge carries no {source.type}." if source.type == target.type else clash
+        yield Finding(f"{joint.path}.to", message + hint)
         return
     if source.type not in (*edge.reads, ANY):
         message = f"a {edge.kind} edge starts at {' or '.join(edge.reads)}, but {edge.source} is {source.type}."
