@@ -15,7 +15,7 @@ from adapters.huggingface.weight_plan import slots
 from components.hf_config import to_hf_config
 from composer.graph import Graph, Node
 
-BLOCK_BYTES = 16 * 2**20
+BLOCK_BYTES = 4 * 2**20
 
 
 def export_weights(

@@ -12,8 +12,8 @@ from adapters.huggingface.checkpoint import DTYPES, RowReader, Stored, read_inde
 from adapters.huggingface.checkpoint_error import CheckpointError
 from adapters.huggingface.weight_plan import Slot, slots
 
-BLOCK_BYTES = 16 * 2**20
-MAPPED_BYTES = 64 * 2**20
+BLOCK_BYTES = 4 * 2**20
+MAPPED_BYTES = 16 * 2**20
 
 
 @frozen
