@@ -4,7 +4,7 @@
 
 Resident memory is the kernel's count of everything, the pages of mapped files too: VmRSS before the model is built
 (libraries, thread pools), and VmHWM, its peak, afterwards. `peak_building` and `peak` are what building the model and
-moving its weights reached above that. In between, what the C allocator keeps of building's temporaries is given back: it
+moving its weights reached above that. In between, what the C allocator keeps of building's temporaries goes back: it
 belongs to neither and varies by 100 MB from run to run.
 """
 
