@@ -1,5 +1,6 @@
 """What a component is built with: the Megatron configuration and its place in the pipeline."""
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from attrs import frozen
@@ -9,8 +10,28 @@ from composer.masks import Rule
 if TYPE_CHECKING:
     from megatron.core.process_groups_config import ProcessGroupCollection
     from megatron.core.transformer.transformer_config import TransformerConfig
+    from torch import nn
 
     from components.fusion.mask_metadata import MetadataLayout
+
+
+@frozen
+class CoreAttention:
+    """What one layer kind needs of its core attention; head counts are global."""
+
+    rule: Rule
+    heads: int
+    kv_heads: int
+    head_dim: int
+    scale: float
+
+
+CoreAttentionFactory = Callable[[CoreAttention, "nn.Module"], "nn.Module"]
+"""From what is needed, and a module that gives it by a dense mask, to that module or one that gives the same faster.
+
+Both are called with queries [S, B, N, D], keys and values [S, B, G, D] and mask metadata [B, F, S]; they return
+[S, B, N * D], and agree at real tokens.
+"""
 
 
 @frozen(eq=False)
@@ -31,3 +52,5 @@ class BuildContext:
     pre_process: bool = True
     post_process: bool = True
     vp_stage: int | None = None
+    core_attention: CoreAttentionFactory | None = None
+    """Kernels for some mask rules; None: every layer kind lowers its rule to a dense mask."""

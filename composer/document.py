@@ -63,7 +63,7 @@ class Reading:
 def read_document(tree: Tree, collector: Collector) -> Reading:
     """Read all sections, reporting problems to the collector."""
     reading = Reading(Graph(name="", hf=None), checkable=_root(tree, collector))
-    values: dict[str, Any] = {}
+    values: dict[str, Any] = {"name": ""}
     for key in ("name", "description"):
         if child := tree.child(key):
             word = collector.attempt(reader_of(str), child, (key,))
@@ -77,7 +77,7 @@ def read_document(tree: Tree, collector: Collector) -> Reading:
     values["inputs"] = dict(_inputs(tree, collector, reading))
     values["nodes"] = dict(_nodes(tree, collector, reading))
     values["edges"] = tuple(_edges(tree, collector, reading))
-    reading.graph = Graph(**({"name": ""} | values))
+    reading.graph = Graph(**values)
     return reading
 
 

@@ -40,11 +40,16 @@ def get_field(name: str, hf: Mapping[str, Any] | None) -> Any:
         raise HfFieldError(f"{name} has nothing to read from: the spec has no hf section.")
     value: Any = hf
     for depth, step in enumerate(steps):
-        in_list = isinstance(value, list) and isinstance(step, int) and step < len(value)
-        if not in_list and not (isinstance(value, Mapping) and step in value):
+        if not _holds(value, step):
             raise HfFieldError(_absent(("hf", *steps[:depth]), step, value))
         value = value[step]
     return value
+
+
+def _holds(value: Any, step: str | int) -> bool:
+    if isinstance(value, list):
+        return isinstance(step, int) and step < len(value)
+    return isinstance(value, Mapping) and step in value
 
 
 def _absent(parent: Path, step: str | int, value: Any) -> str:

@@ -1,6 +1,6 @@
-"""Write docs/spec-reference.md from the attrs classes that specs are read into, so that it cannot say anything else.
+"""Write what the code itself says best: the reference, from the classes that specs are read into, and the picture.
 
-Run it with `make docs`; a test compares the page with what this makes.
+Run it with `make docs`; a test compares the files with what this makes.
 """
 
 import inspect
@@ -11,12 +11,14 @@ from typing import Any, Literal, TypeAliasType, Union, get_args, get_origin
 
 import attrs
 
-from composer import masks
+from adapters.training.settings import Training
+from composer import load, masks
 from composer.edges import KINDS, Ref
-from composer.registry import Component, components
+from composer.registry import components
 from composer.schema import Document, HfDocument, InputDocument, NodeDocument, fields_by_key, merged_keys
+from composer.views import to_svg
 
-PAGE = Path(__file__).parent / "spec-reference.md"
+HERE = Path(__file__).parent
 NAMES = {
     int: "int",
     float: "float",
@@ -63,9 +65,15 @@ is text, `1e-4` is a number, `on` is text.
 """
 
 
+def files() -> dict[str, str]:
+    """Every generated file, by its name in this folder."""
+    picture = to_svg(load(HERE.parent / "specs" / "gemma4_vl.yaml"))
+    return {"spec-reference.md": page(), "gemma4_vl.svg": picture.rstrip("\n") + "\n"}
+
+
 def page() -> str:
     """The whole page."""
-    return "\n".join([HEAD, *document(), *edges(), *mask_rules(), *nodes()]).rstrip() + "\n"
+    return "\n".join([HEAD, *document(), *edges(), *mask_rules(), *nodes(), *settings()]).rstrip() + "\n"
 
 
 def document() -> Iterator[str]:
@@ -107,9 +115,18 @@ def nodes() -> Iterator[str]:
     for component in components().values():
         yield f"### {component.name}\n"
         yield f"{doc(component.config).strip()} Role: {component.role}.\n"
-        yield from table(component.config, component)
+        yield from table(component.config, component.name)
         for part in parts(component.config):
-            yield from (f"#### {heading(part, component)}\n", doc(part), *table(part, component))
+            yield from (f"#### {heading(part, component.name)}\n", doc(part), *table(part, component.name))
+
+
+def settings() -> Iterator[str]:
+    """What `vlm-composer train` reads besides a spec."""
+    yield "## Training settings\n"
+    yield "The second file of `vlm-composer train`; see [training](training.md). " + doc(Training)
+    yield from table(Training, "training")
+    for part in parts(Training):
+        yield from (f"#### {heading(part, 'training')}\n", doc(part), *table(part, "training"))
 
 
 def parts(config: type) -> Iterator[type]:
@@ -131,10 +148,10 @@ def classes_in(annotation: Any) -> list[type]:
     return [cls for argument in get_args(annotation) for cls in classes_in(argument)]
 
 
-def table(cls: type, component: Component | None = None) -> Iterator[str]:
+def table(cls: type, owner: str | None = None) -> Iterator[str]:
     """A row for each key."""
     rows = [
-        f"| `{key}` | {type_of(attribute, component)} | {default_of(attribute)} | "
+        f"| `{key}` | {type_of(attribute, owner)} | {default_of(attribute)} | "
         f"{cell(attribute.metadata.get('description', ''))} |"
         for key, attribute in fields_by_key(cls).items()
     ]
@@ -148,40 +165,40 @@ def table(cls: type, component: Component | None = None) -> Iterator[str]:
     yield ""
 
 
-def type_of(attribute: "attrs.Attribute[Any]", component: Component | None) -> str:
+def type_of(attribute: "attrs.Attribute[Any]", owner: str | None) -> str:
     """A type as a reader of YAML thinks of it."""
     if choices := attribute.metadata.get("enum"):
         return words(choices)
     if attribute is fields_by_key(Document).get(attribute.name) and attribute.name in LATER:
         return LATER[attribute.name]
-    return cell(name_of(attribute.type, component))
+    return cell(name_of(attribute.type, owner))
 
 
-def name_of(annotation: Any, component: Component | None) -> str:
+def name_of(annotation: Any, owner: str | None) -> str:
     """The name of a type, with a link where it has a section of its own."""
     if isinstance(annotation, TypeAliasType):
-        return "[mask rule](#mask-rules)" if annotation.__name__ == "Rule" else name_of(annotation.__value__, component)
+        return "[mask rule](#mask-rules)" if annotation.__name__ == "Rule" else name_of(annotation.__value__, owner)
     if annotation in NAMES:
         return NAMES[annotation]
     origin, arguments = get_origin(annotation), get_args(annotation)
     if origin is Literal:
         return words(arguments)
     if origin in (Union, types.UnionType):
-        return " or ".join(name_of(argument, component) for argument in arguments)
+        return " or ".join(name_of(argument, owner) for argument in arguments)
     if origin in (list, tuple):
-        return f"list of {name_of(arguments[0], component)}"
+        return f"list of {name_of(arguments[0], owner)}"
     if origin is dict:
-        return f"mapping to {name_of(arguments[1], component)}"
+        return f"mapping to {name_of(arguments[1], owner)}"
     if annotation is HfDocument:
         return "[hf](#hf)"
-    assert component is not None, annotation
-    anchor = heading(annotation, component).lower().replace(" ", "-").replace(".", "")
+    assert owner is not None, annotation
+    anchor = heading(annotation, owner).lower().replace(" ", "-").replace(".", "")
     return f"[{annotation.__name__}](#{anchor})"
 
 
-def heading(part: type, component: Component) -> str:
+def heading(part: type, owner: str) -> str:
     """A heading that no other component can have."""
-    return f"{component.name} {part.__name__}"
+    return f"{owner} {part.__name__}"
 
 
 def default_of(attribute: "attrs.Attribute[Any]") -> str:
@@ -198,7 +215,7 @@ def default_of(attribute: "attrs.Attribute[Any]") -> str:
         case tuple():
             return "none"
         case value:
-            return f"`{value}`" if value != "" else "empty"
+            return "empty" if value == "" else f"`{value}`".replace("\n", "\\n")
 
 
 def words(names: tuple[str, ...] | list[str]) -> str:
@@ -217,4 +234,5 @@ def cell(text: str) -> str:
 
 
 if __name__ == "__main__":
-    PAGE.write_text(page(), encoding="utf-8")
+    for name, text in files().items():
+        (HERE / name).write_text(text, encoding="utf-8")

@@ -2,12 +2,17 @@
 
 import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-OLD = '#!/bin/sh\n[ "$1" = --version ] && echo "Python 3.8.18" && exit 0\nexit 1\n'
+# This interpreter, made to believe that it is older.
+OLD = f"""#!/bin/sh
+[ "$1" = --version ] && echo "Python 3.8.18" && exit 0
+exec {sys.executable} -c 'import sys; sys.version_info = (3, 8, 18); exec(sys.argv[1])' "$2"
+"""
 NO_VENV = '#!/bin/sh\ncase "$2" in *ensurepip*) exit 1 ;; esac\nexit 0\n'
 
 

@@ -16,7 +16,7 @@ from adapters.huggingface.weight_plan import slots
 from components.hf_config import to_hf_config
 from composer.graph import Graph, Node
 
-BLOCK_BYTES = 16 * 2**20
+BLOCK_BYTES = 4 * 2**20
 
 
 def export_weights(
@@ -45,7 +45,7 @@ def export_weights(
         problems.append("the spec has no `hf` section or no configuration: there is no config.json to write")
     if problems:
         raise CheckpointError(target_dir, problems)
-    composed_tensors(model)
+    composed_tensors(model)  # refuses one rank of several
     tensors = {name: _planned(slot.piece) for name, slot in slots(model).items()}
     target_dir.mkdir(parents=True, exist_ok=True)
     _make_room(target_dir, overwrite)

@@ -13,8 +13,8 @@ from adapters.huggingface.checkpoint_error import CheckpointError
 from adapters.huggingface.rank_share import share_of
 from adapters.huggingface.weight_plan import Slot, held_elsewhere, slots
 
-BLOCK_BYTES = 16 * 2**20
-MAPPED_BYTES = 64 * 2**20
+BLOCK_BYTES = 4 * 2**20
+MAPPED_BYTES = 16 * 2**20
 
 
 @frozen

@@ -7,13 +7,13 @@ a table (`weight_table.py`), of which its parts choose the lines.
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from attrs import frozen
+from attrs import evolve, frozen
 from torch import Tensor
 
 from adapters.huggingface.rank_share import WHOLE, RankShare
 from adapters.huggingface.weight_operations import LAYER_OPERATIONS, OPERATIONS, Operation, Piece, identity
 from adapters.huggingface.weight_rows import Row, holds, parse
-from adapters.huggingface.weight_table import DECODER, LAYER
+from adapters.huggingface.weight_table import DECODER, GROUPED, LAYER
 from composer.edges.share import ShareEdge
 from composer.graph import Graph, Node
 
@@ -44,7 +44,8 @@ def weight_map(graph: Graph, composed: Iterable[str], share: RankShare = WHOLE) 
 
     Args:
         graph: of the model.
-        composed: names of the model's parameters and persistent buffers, from which towers and projectors take theirs.
+        composed: names of the model's parameters and persistent buffers: towers and projectors take theirs from them,
+            and they show how experts are run.
         share: what of the decoder the model holds; its layers and experts are counted from 0 on each rank.
     """
     decoder = graph.decoder()
@@ -53,7 +54,7 @@ def weight_map(graph: Graph, composed: Iterable[str], share: RankShare = WHOLE) 
     for node in graph.nodes.values():
         if node.weights is None:
             continue
-        entries += _decoder(graph, node, share) if node is decoder else _same_names(node, names)
+        entries += _decoder(graph, node, names, share) if node is decoder else _same_names(node, names)
     return tuple(entries)
 
 
@@ -68,16 +69,24 @@ def _same_names(node: Node, composed: Sequence[str]) -> list[Entry]:
     return [Entry((name,), (f"{node.weights}{name.removeprefix(node.name)}",), identity) for name in below]
 
 
-def _decoder(graph: Graph, node: Node, share: RankShare) -> list[Entry]:
+def _decoder(graph: Graph, node: Node, composed_names: Sequence[str], share: RankShare) -> list[Entry]:
     layers = node.config.layers
     facts = {"tied": is_tied(graph), "first": share.first_stage, "last": share.last_stage}
     entries = list(_chosen(parse(DECODER), facts, node.name, str(node.weights), share))
     rows = parse(LAYER)
+    if any(name.endswith(".experts.experts.linear_fc1.weight0") for name in composed_names):
+        rows = tuple(_grouped(row) for row in rows)
     held = range(len(layers.order)) if share.layers is None else share.layers
     for local, index in enumerate(held):
         composed, names = f"{node.name}.decoder.layers.{local}", f"{node.weights}.layers.{index}"
         entries += _chosen(rows, layers.kinds[layers.order[index]], composed, names, share)
     return entries
+
+
+def _grouped(row: Row) -> Row:
+    """The same line where one kernel runs all experts."""
+    ends = [(each, together) for each, together in GROUPED.items() if row.composed.endswith(each)]
+    return evolve(row, composed=row.composed.removesuffix(ends[0][0]) + ends[0][1]) if ends else row
 
 
 def _chosen(rows: Sequence[Row], part: Any, composed: str, names: str, share: RankShare) -> Iterator[Entry]:

@@ -72,3 +72,9 @@ ffn.experts.router.expert_scale=learned
     mlp.experts.router.expert_scale                         | router.per_expert_scale               | identity      | -
 """
 """Once per layer; names below decoder.layers.<index>, and below layers.<index>."""
+
+GROUPED = {
+    "experts.local_experts.{e}.linear_fc1.weight": "experts.linear_fc1.weight{e}",
+    "experts.local_experts.{e}.linear_fc2.weight": "experts.linear_fc2.weight{e}",
+}
+"""Other ends of composed names, where one kernel runs all experts (Megatron-Core's TEGroupedMLP)."""

@@ -57,6 +57,9 @@ def composed_config(graph: Graph, *, dtype: torch.dtype = torch.float32, **overr
         "masked_softmax_fusion": False,
         "attention_softmax_in_fp32": True,
     }
+    # Its experts run as one grouped product; everywhere else they run one after the other.
+    grouped = overrides.get("transformer_impl") == "transformer_engine" and "num_moe_experts" in decided
+    defaults["moe_grouped_gemm"] = grouped
     layout: dict[str, Any] = runtime.sizes()
     if layout.get("virtual_pipeline_model_parallel_size"):
         layout |= {"overlap_p2p_comm": True, "batch_p2p_comm": False}

@@ -14,6 +14,7 @@ from megatron.core.process_groups_config import ProcessGroupCollection
 from megatron.core.transformer.module import MegatronModule
 from torch import Tensor, nn
 
+from adapters import transformer_engine
 from adapters.megatron.compile import Program, compile_graph
 from adapters.megatron.config import ComposedConfig
 from adapters.megatron.steps import Call, MissingInputError, NodeStep, implementation
@@ -47,6 +48,10 @@ class ComposedModel(MegatronModule):
         self.model_type = ModelType.encoder_or_decoder  # schedules and checkpoints of Megatron-Core ask for it
         self.share_embeddings_and_output_weights = False
         self.program: Program = compile_graph(graph, pre_process=pre_process, dtype=config.params_dtype)
+        transformer_engine.check(config, self.program.rules)
+        fused = None
+        if config.transformer_impl == "transformer_engine":
+            fused = transformer_engine.FusedAttention.for_model(config, self.pg_collection)
         context = BuildContext(
             transformer=config,
             groups=self.pg_collection,
@@ -56,10 +61,14 @@ class ComposedModel(MegatronModule):
             pre_process=pre_process,
             post_process=post_process,
             vp_stage=vp_stage,
+            core_attention=fused,
         )
         for name in (*(self.program.encoders if pre_process else ()), self.program.decoder):
             node = graph.nodes[name]
             self.add_module(name, implementation(graph.component(name)).build(node.config, context))
+        if not (config.use_cpu_initialization or config.init_model_with_meta_device):
+            # Megatron-Core makes its own parameters there; towers, projectors and small buffers start on the CPU.
+            self.to(torch.cuda.current_device())
         self.share_embeddings_and_output_weights = self.program.tied
         self.input_names = tuple(name for name in graph.inputs if name not in _BEFORE)
         self.call_signature = _signature(self.input_names, tuple(self.program.modalities))

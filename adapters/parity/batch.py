@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 import torch
-from attrs import frozen
+from attrs import asdict, frozen
 from torch import Tensor
 
 from adapters.parity.tiny import FIRST_SPECIAL_TOKEN
@@ -39,6 +39,11 @@ class Batch:
     labels: Tensor  # [B, S] int64, already shifted: the next token
     loss_mask: Tensor  # [B, S] bool, True where the next token is real text
     images_per_sample: Tensor  # [B] int64
+
+    def to(self, device: torch.device) -> "Batch":
+        """The same batch there."""
+        moved = {name: value.to(device) for name, value in asdict(self, recurse=False).items() if name != "features"}
+        return Batch(features={name: value.to(device) for name, value in self.features.items()}, **moved)
 
 
 def make_batch(graph: "Graph", oracle: "PreTrainedModel", seed: int = 0) -> Batch:

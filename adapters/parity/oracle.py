@@ -44,13 +44,18 @@ def build_oracle(graph: "Graph", seed: int = 0) -> "PreTrainedModel":
 
 
 @torch.no_grad()
-def perturb(model: torch.nn.Module, seed: int = 0) -> None:
+def perturb(model: torch.nn.Module, seed: int = 0, device: str = "cpu") -> None:
     """Give every parameter and persistent float buffer a value that shows if it is left out.
 
     Matrices become normal with variance 1 / inputs, so that signals keep their size; vectors and numbers get noise on
     top of what they are. Freshly initialised ones and zeros would hide that a scale or a bias is missing.
+
+    Args:
+        model: on any device.
+        seed: of the values.
+        device: where they are drawn; each has a sequence of its own, and large models are slow to fill from the CPU.
     """
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator(device).manual_seed(seed)
     values = model.state_dict(keep_vars=True)
     done: set[int] = set()
     for name in sorted(values):
@@ -58,7 +63,7 @@ def perturb(model: torch.nn.Module, seed: int = 0) -> None:
         if not isinstance(value, Tensor) or not value.is_floating_point() or id(value) in done:
             continue
         done.add(id(value))
-        noise = torch.randn(value.shape, generator=generator)
+        noise = torch.randn(value.shape, generator=generator, device=device).to(value.device)
         if value.ndim >= 2:
             inputs = value.shape[-1] if value.ndim <= 3 else value[0].numel()
             value.copy_(noise * inputs**-0.5)

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from attrs import frozen
@@ -42,8 +42,15 @@ class Pair:
 
 
 @contextmanager
-def make_pair(graph: "Graph", seed: int = 0) -> Iterator[Pair]:
+def make_pair(graph: "Graph", seed: int = 0, **overrides: Any) -> Iterator[Pair]:
     """Build the oracle, let transformers save it, build the composed model and import the checkpoint.
+
+    Both models and the batch end up on the device of the composed model: the current one.
+
+    Args:
+        graph: of a tiny size.
+        seed: of weights and batch.
+        overrides: fields of Megatron-Core's TransformerConfig, for `adapters.megatron.build`.
 
     Raises:
         CheckpointError: the checkpoint does not fit the composed model.
@@ -56,9 +63,11 @@ def make_pair(graph: "Graph", seed: int = 0) -> Iterator[Pair]:
         checkpoint = Path(folder) / "oracle"
         with no_progress_bars():
             oracle.save_pretrained(checkpoint)
-        ours = build(graph, dtype=torch.float32).eval()
+        batch = make_batch(graph, oracle, seed)
+        ours = build(graph, dtype=torch.float32, **overrides).eval()
         import_weights(ours, checkpoint)
-        yield Pair(graph, ours, oracle, make_batch(graph, oracle, seed), checkpoint)
+        device = next(ours.parameters()).device
+        yield Pair(graph, ours, oracle.to(device), batch.to(device), checkpoint)  # pyright: ignore[reportArgumentType]
 
 
 def logits(ours: nn.Module, batch: Batch) -> Tensor:

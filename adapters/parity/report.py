@@ -88,11 +88,13 @@ class VariantReport:
             yield self.problem
         if self.wrong_part:
             yield f"first wrong part: {self.wrong_part}"
-        for measure in (self.logits, self.loss, *self.wrong_gradients[:10]):
+        # Where values already differ, gradients say little more.
+        shown = 2 if self.wrong_part else 10
+        for measure in (self.logits, self.loss, *self.wrong_gradients[:shown]):
             if measure is not None and not measure.passed:
                 yield str(measure)
-        if len(self.wrong_gradients) > 10:
-            yield f"and {len(self.wrong_gradients) - 10} more gradients"
+        if len(self.wrong_gradients) > shown:
+            yield f"and {len(self.wrong_gradients) - shown} more gradients"
         yield from self.round_trip
 
 
@@ -115,11 +117,14 @@ class ParityReport:
 
     def table(self) -> "Table":
         """One line per variant."""
+        from rich.box import SIMPLE_HEAD
         from rich.table import Table
 
-        table = Table(title=f"{self.spec} against {self.architecture}", title_justify="left")
-        for heading in ("variant", "logits", "loss", "gradients", "worst", "HF → here → HF"):
-            table.add_column(heading, justify="left" if heading == "variant" else "right")
+        table = Table(
+            box=SIMPLE_HEAD, pad_edge=False, title=f"{self.spec} against {self.architecture}", title_justify="left"
+        )
+        for heading in ("variant", "logits", "loss", "gradients", "worst", "round trip"):
+            table.add_column(heading, justify="left" if heading == "variant" else "right", no_wrap=heading != "variant")
         for variant in self.variants:
             table.add_row(*_row(variant), style=None if variant.green else "red")
         return table

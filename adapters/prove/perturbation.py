@@ -69,7 +69,7 @@ def _attention_output(name: str) -> int | None:
 
 
 def changes(run: Callable[[], Tensor], projector: nn.Module, row: int, reference: Tensor) -> Tensor:
-    """[B, S] relative change of each token's logits [B, S, V] when one feature row is turned around."""
+    """[B, S] relative change, on the CPU, of each token's logits [B, S, V] when one feature row is turned around."""
     with torch.no_grad(), perturbed_row(projector, row):
         difference = (run() - reference).norm(dim=-1)
-    return difference / reference.norm(dim=-1)
+    return (difference / reference.norm(dim=-1)).cpu()

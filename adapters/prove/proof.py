@@ -85,7 +85,7 @@ def _prove_kind(pair: Pair, edge: ScatterEdge, kind: str, layer: int, rule: mask
     """Turn every row of one scatter edge around, with layer `layer` attending alone."""
     source = edge.source.owner
     ours, oracle = pair.ours.get_submodule(source), _module_of_oracle(pair, source)
-    allowed, valid = _allowed(pair, rule), pair.batch.attention_mask
+    allowed, valid = _allowed(pair, rule), pair.batch.attention_mask.cpu()
     tokens = _tokens(pair, edge)
     runs = _runs(pair, edge)
     problems: list[str] = []
@@ -133,14 +133,14 @@ def _allowed(pair: Pair, rule: masks.Rule) -> Tensor:
 def _tokens(pair: Pair, edge: ScatterEdge) -> list[_Token]:
     """The token each feature row goes to, batch-major."""
     wanted = torch.tensor([pair.graph.tokens[name] for name in edge.at])
-    places = torch.isin(pair.batch.input_ids, wanted).nonzero().tolist()
+    places = torch.isin(pair.batch.input_ids.cpu(), wanted).nonzero().tolist()
     return [_Token(row, sample, position) for row, (sample, position) in enumerate(places)]
 
 
 def _runs(pair: Pair, edge: ScatterEdge) -> Tensor:
     """[B, S] number of the stretch of the edge's placeholders each token is in, -1 outside."""
     wanted = torch.tensor([pair.graph.tokens[name] for name in edge.at])
-    inside = torch.isin(pair.batch.input_ids, wanted)
+    inside = torch.isin(pair.batch.input_ids.cpu(), wanted)
     starts = inside.clone()
     starts[:, 1:] &= ~inside[:, :-1]
     return torch.where(inside, starts.cumsum(-1), -1)

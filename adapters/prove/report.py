@@ -73,14 +73,17 @@ class ProveReport:
 
         console = console or Console()
         table = Table(title=f"{self.spec}: who changes with a feature row", title_justify="left")
-        for heading in ("layer kind alone", "rule", "rows", "earlier, same run", "text after", "text before"):
-            table.add_column(heading, justify="left" if heading in ("layer kind alone", "rule") else "right")
-        table.add_column("unchanged ≤", justify="right")
+        table.add_column("one layer alone", no_wrap=True)
+        for heading in ("rows", "earlier in run", "text after", "text before", "others ≤"):
+            table.add_column(heading, justify="right")
         for proof in self.kinds:
             counts = (proof.rows, proof.earlier_in_run, proof.text_after, proof.text_before)
-            cells = (proof.kind, proof.rule, *map(str, counts), f"{proof.largest_unchanged:.0e}")
+            cells = (proof.kind, *map(str, counts), f"{proof.largest_unchanged:.0e}")
             table.add_row(*cells, style="red" if proof.problems else None)
         console.print(table)
+        for proof in self.kinds:
+            console.print(f"{proof.kind}: {proof.rule}", markup=False, highlight=False)
+        console.print()
         table = Table("frozen", "gradient reaches", title=f"{self.spec}: where gradient goes", title_justify="left")
         for proof in self.freezes:
             table.add_row(_names(proof.frozen), _names(proof.reached), style="red" if proof.problems else None)

@@ -12,13 +12,13 @@ from megatron.core.tensor_parallel.mappings import scatter_to_sequence_parallel_
 from megatron.core.transformer.spec_utils import ModuleSpec
 from megatron.core.transformer.transformer_block import TransformerBlockSubmodules, get_num_layers_to_build
 from megatron.core.transformer.transformer_layer import get_transformer_layer_offset
-from torch import Tensor
+from torch import Tensor, nn
 
-from components.context import BuildContext
+from components.context import BuildContext, CoreAttention
 from components.fusion.rotary import inverse_frequencies
 from components.language.core_attention import DenseMasks, MaskedAttention
 from components.language.decoder_layer import layer_spec
-from components.language.gpt_declaration import Gpt, layer_kinds
+from components.language.gpt_declaration import Attention, Gpt, layer_kinds
 from components.language.norms import rms_norm
 
 
@@ -109,22 +109,31 @@ def rotation_frequencies(section: Gpt) -> Tensor:
 
 def block_spec(section: Gpt, context: BuildContext) -> TransformerBlockSubmodules:
     """Recipes for the layers of this stage, and the final norm."""
-    masks, columns, start = DenseMasks(context.layout), {}, 0
+    columns, start = {}, 0
     for kind in layer_kinds(section):
         half = section.layers.kinds[kind].attention.head_dim // 2
         columns[kind] = slice(start, start + half)
         start += half
     specs: dict[str, ModuleSpec] = {}
+    masks = DenseMasks(context.layout)
     for kind in layer_kinds(section):
-        part = section.layers.kinds[kind].attention
-        scale = part.head_dim**-0.5 if part.scale is None else part.scale
-        core = MaskedAttention(context.rules[kind], masks, scale, context.transformer.attention_dropout)
-        specs[kind] = layer_spec(section.layers.kinds[kind], columns[kind], core)
+        layer = section.layers.kinds[kind]
+        specs[kind] = layer_spec(layer, columns[kind], _core_attention(layer.attention, kind, masks, context))
     stage = {"vp_stage": context.vp_stage, "pp_rank": context.groups.pp.rank()}
     first = get_transformer_layer_offset(context.transformer, **stage)
     count = get_num_layers_to_build(context.transformer, **stage)
     kinds = section.layers.order[first : first + count]
     return TransformerBlockSubmodules(layer_specs=[specs[kind] for kind in kinds], layer_norm=rms_norm)
+
+
+def _core_attention(part: Attention, kind: str, masks: DenseMasks, context: BuildContext) -> nn.Module:
+    scale = part.head_dim**-0.5 if part.scale is None else part.scale
+    dense = MaskedAttention(context.rules[kind], masks, scale, context.transformer.attention_dropout)
+    if context.core_attention is None:
+        return dense
+    return context.core_attention(
+        CoreAttention(context.rules[kind], part.heads, part.kv_heads, part.head_dim, scale), dense
+    )
 
 
 def _kind_frequencies(section: Gpt, kind: str) -> Tensor:

@@ -23,15 +23,15 @@ def _joint(joint: Joint, source: Port, target: Port) -> Iterator[Finding]:
     others = [kind for kind, other in KINDS.items() if joins(other, source.type, target.type)]
     hint = f" Use kind: {' or '.join(others)}." if others else ""
     if isinstance(edge, DataEdge):
-        yield Finding(
-            f"{joint.path}.to", f"{edge.target} takes {target.type}, but {edge.source} is {source.type}.{hint}"
-        )
+        clash = f"{edge.target} takes {target.type}, but {edge.source} is {source.type}."
+        message = f"a data edge carries no {source.type}." if source.type == target.type else clash
+        yield Finding(f"{joint.path}.to", message + hint)
         return
     if source.type not in (*edge.reads, ANY):
-        message = f"a {edge.kind} edge starts at {' or '.join(edge.reads)}, but {edge.source} is {source.type}."
+        message = f"{_named(edge)} starts at {' or '.join(edge.reads)}, but {edge.source} is {source.type}."
         yield Finding(f"{joint.path}.from", message + hint)
     if target.type not in (*edge.writes, ANY):
-        message = f"a {edge.kind} edge ends at {' or '.join(edge.writes)}, but {edge.target} takes {target.type}."
+        message = f"{_named(edge)} ends at {' or '.join(edge.writes)}, but {edge.target} takes {target.type}."
         yield Finding(f"{joint.path}.to", message + hint)
 
 
@@ -40,3 +40,7 @@ def joins(kind: type[Edge], source: str, target: str) -> bool:
     if kind is DataEdge:
         return source == target != "weight" or ANY in {source, target}
     return source in (*kind.reads, ANY) and target in (*kind.writes, ANY)
+
+
+def _named(edge: Edge) -> str:
+    return f"{'an' if edge.kind[0] in 'aeiou' else 'a'} {edge.kind} edge"

@@ -1,6 +1,7 @@
 """Edges with the ports they join."""
 
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import Self
 
 from attrs import evolve, frozen
@@ -9,7 +10,7 @@ from composer.edges import Edge, Ref, Site
 from composer.finding import Finding
 from composer.graph import IN, OUT, Graph
 from composer.registry import Component, Port, Ports
-from composer.suggestion import suggestion
+from composer.suggestion import nearest, suggestion
 
 
 @frozen
@@ -107,7 +108,12 @@ def _port(
 
 
 def _unknown(message: str, word: str, known: Iterable[str], path: str, unresolved: list[Finding]) -> str:
-    from difflib import get_close_matches  # only a spec with an error pays for it
+    hint, nearest = _likely(word, tuple(known))
+    unresolved.append(Finding(path, message + hint))
+    return nearest
 
-    unresolved.append(Finding(path, message + suggestion(word, known)))
-    return next(iter(get_close_matches(word, list(known), n=1)), word)
+
+@lru_cache(maxsize=64)
+def _likely(word: str, known: tuple[str, ...]) -> tuple[str, str]:
+    """What to say of an unknown word, and the word that was meant; cached, as one slip may be in many edges."""
+    return suggestion(word, known), nearest(word, known) or word

@@ -38,10 +38,9 @@ class Layout:
     tokens: tuple[str | None, ...] = field(converter=_as_names)
     documents: tuple[int, ...] = field(default=(), converter=_as_numbers)
 
-    @documents.validator
-    def _as_long(self, _attribute: object, documents: tuple[int, ...]) -> None:
-        if documents and len(documents) != len(self.tokens):
-            raise ValueError(f"{len(documents)} document numbers for {len(self.tokens)} tokens")
+    def __attrs_post_init__(self) -> None:
+        if self.documents and len(self.documents) != len(self.tokens):
+            raise ValueError(f"{len(self.documents)} document numbers for {len(self.tokens)} tokens")
 
     def document(self, position: int) -> int:
         """The document of a position."""

@@ -52,6 +52,7 @@ class _Diagram:
     cards: dict[str, Card]
     slots: dict[str, Slot]
     columns: list[tuple[str, ...]]
+    column: dict[str, int]  # of each box
     routes: list[_Route]
     left: list[float] = field(factory=list)  # of each column
     widths: list[float] = field(factory=list)
@@ -70,9 +71,9 @@ class _Diagram:
             left_already[arrow.source] += 1
             routes.append(_Route(arrow, _pieces(arrow, start, cards, slots, column, layers)))
         arrange(layers, [link for route in routes for link in route.links], _BETWEEN)
-        diagram = cls(cards, slots, list(outline.layers), routes)
+        diagram = cls(cards, slots, list(outline.layers), column, routes)
         diagram._untangle()
-        diagram._set_columns(column)
+        diagram._set_columns()
         return diagram
 
     def _untangle(self) -> None:
@@ -86,10 +87,10 @@ class _Diagram:
             for link, offset in zip(links, offsets, strict=True):
                 link.start_offset = offset
 
-    def _set_columns(self, column: dict[str, int]) -> None:
+    def _set_columns(self) -> None:
         labels: dict[int, float] = defaultdict(float)
         for route in self.routes:
-            gap = column[route.arrow.target] - 1
+            gap = self.column[route.arrow.target] - 1
             labels[gap] = max(labels[gap], text_width(route.arrow.label, 11, bold=True) + 14)
         position = 0.0
         for number, names in enumerate(self.columns):
@@ -123,16 +124,13 @@ class _Diagram:
         return self.left[column] + (spare if self.cards[name].box.role == "input" else 0)
 
     def _ends(self, route: _Route) -> tuple[float, float]:
-        columns = [column for name in (route.arrow.source, route.arrow.target) for column in self._column_of(name)]
-        start = self._box_left(route.arrow.source, columns[0]) + self.cards[route.arrow.source].width
-        return start, self.left[columns[1]]
-
-    def _column_of(self, name: str) -> list[int]:
-        return [number for number, names in enumerate(self.columns) if name in names]
+        source, target = self.column[route.arrow.source], self.column[route.arrow.target]
+        start = self._box_left(route.arrow.source, source) + self.cards[route.arrow.source].width
+        return start, self.left[target]
 
     def _curve(self, route: _Route, x: float, y: float) -> str:
         start, end = self._ends(route)
-        first = self._column_of(route.arrow.source)[0]
+        first = self.column[route.arrow.source]
         here, height = start + x, route.links[0].start.position + route.links[0].start_offset + y
         path = f"M{here:.1f} {height:.1f}"
         for number, link in enumerate(route.links):
@@ -155,7 +153,7 @@ class _Diagram:
 
     def _label_place(self, route: _Route, x: float, y: float) -> tuple[float, float, Arrow]:
         link, end = route.links[-1], self._ends(route)[1]
-        before = self._column_of(route.arrow.target)[0] - 1
+        before = self.column[route.arrow.target] - 1
         start = self._ends(route)[0] if len(route.links) == 1 else self.left[before] + self.widths[before]
         height = (link.start.position + link.start_offset + link.end.position + link.end_offset) / 2
         return (start + end - 8) / 2 + x, height + y, route.arrow
@@ -163,10 +161,8 @@ class _Diagram:
 
 def _from_top(outline: Outline, cards: dict[str, Card]) -> list[Arrow]:
     """Arrows by the height at which they arrive, so that those of one input leave it in the same order."""
-    order = list(outline.boxes)
-    return sorted(
-        outline.arrows, key=lambda arrow: (order.index(arrow.target), cards[arrow.target].entry(arrow.target_port))
-    )
+    order = {name: number for number, name in enumerate(outline.boxes)}
+    return sorted(outline.arrows, key=lambda arrow: (order[arrow.target], cards[arrow.target].entry(arrow.target_port)))
 
 
 def _pieces(

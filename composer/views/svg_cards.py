@@ -77,14 +77,14 @@ class Card:
             height = y + self.entry(port.name)
             yield mark("circle", cx=x, cy=height, r=4, fill="#ffffff", stroke=GREY, stroke_width=1.4)
             yield text(x + _PAD, height + 4, port.name, 12)
-            place = x + _PAD + text_width(port.name) + 6
+            place = x + _PAD + text_width(port.name) + 10
             yield text(place, height + 4, shape_text(port.shape), 11, mono=True, fill=GREY)
         for port in self.box.outputs:
             height = y + self.exit(port.name, 0)
             yield mark("circle", cx=right, cy=height, r=4, fill=GREY)
             shape = shape_text(port.shape)
             yield text(right - _PAD, height + 4, shape, 11, mono=True, fill=GREY, text_anchor="end")
-            name = right - _PAD - text_width(shape, 11, mono=True) - 6
+            name = right - _PAD - text_width(shape, 11, mono=True) - 8
             yield text(name, height + 4, port.name, 12, text_anchor="end")
         top = y + self.height - ROW * len(self.box.shared)
         if self.box.shared:
@@ -109,4 +109,4 @@ def _kind(box: Box) -> str:
 
 
 def _port_width(port: Port) -> float:
-    return text_width(port.name) + 6 + text_width(shape_text(port.shape), 11, mono=True)
+    return text_width(port.name) + 10 + text_width(shape_text(port.shape), 11, mono=True)

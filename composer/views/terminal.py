@@ -14,8 +14,11 @@ if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 
 
+_MAX_BOXES = 60  # of a picture somebody looks at
+
+
 def to_terminal(graph: Graph) -> "RenderableType":
-    """Something for rich to print; in a terminal too narrow for the picture it is a list of nodes and edges."""
+    """Something for rich to print; of a large graph, or in a narrow terminal, a list of nodes and edges."""
     return _Picture(graph)
 
 
@@ -29,8 +32,8 @@ class _Picture:
         outline = Outline.of(self.graph)
         yield Text.assemble((self.graph.name, "bold"), f"  {self.graph.description}")
         yield Text()
-        diagram = TextDiagram.of(outline, options.max_width)
-        if diagram.width <= options.max_width:
+        diagram = TextDiagram.of(outline, options.max_width) if len(outline.boxes) <= _MAX_BOXES else None
+        if diagram and diagram.width <= options.max_width:
             for row in diagram.canvas.rows():
                 yield Text.assemble(*row, no_wrap=True)
         else:

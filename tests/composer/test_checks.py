@@ -105,6 +105,45 @@ SLIPS: dict[str, tuple[Callable[[Graph], Graph], Iterable[str]]] = {
             )
         ],
     ),
+    "dimension of two inputs by one name": (
+        lambda g: plus(
+            nodes(
+                inputs(g, Input("depth", "pixels", ("image", "patch", "patch_dim"))),
+                Node("tower", "part.tower", Tower(out_dim=24, patch_dim=12)),
+                Node("second", "part.tower", Tower(out_dim=40, patch_dim=14)),
+            ),
+            DataEdge("depth", "second.pixel_values"),
+            ScatterEdge("second", "decoder.embeddings", at=["video"]),
+        ),
+        [
+            (
+                "nodes.second.patch_dim: 14 does not fit depth [image, patch, 12] (nodes.tower.patch_dim). "
+                "Set patch_dim: 12."
+            )
+        ],
+    ),
+    "one name in two nodes": (
+        lambda g: plus(
+            nodes(
+                inputs(
+                    g,
+                    Input("pixel_values", "pixels", ("image", 9, "patch_dim")),
+                    Input("depth", "pixels", ("image", 16, "patch_dim")),
+                ),
+                Node("second", "part.tower", Tower(out_dim=40)),
+            ),
+            DataEdge("depth", "second.pixel_values"),
+            ScatterEdge("second", "decoder.embeddings", at=["video"]),
+        ),
+        [],
+    ),
+    "weights handed over instead of shared": (
+        lambda g: instead(g, SHARE, DataEdge("decoder.embedding_weight", "decoder.output_weight")),
+        [
+            "edges[6].to: a data edge carries no weight. Use kind: share.",
+            "edges[6]: a cycle: decoder -> decoder.",
+        ],
+    ),
     "number of dimensions": (
         lambda g: inputs(g, Input("pixel_values", "pixels", ("image", 3))),
         [
@@ -121,8 +160,8 @@ SLIPS: dict[str, tuple[Callable[[Graph], Graph], Iterable[str]]] = {
         ),
         [
             (
-                "nodes.tower.patch_dim: 14 does not fit pixel_values [image, patch, 12] (inputs.pixel_values.shape[2]). "
-                "Set patch_dim: 12."
+                "nodes.tower.patch_dim: 14 does not fit pixel_values [image, patch, 12] "
+                "(inputs.pixel_values.shape[2]). Set patch_dim: 12."
             )
         ],
     ),
@@ -211,6 +250,14 @@ SLIPS: dict[str, tuple[Callable[[Graph], Graph], Iterable[str]]] = {
     "two scatter edges at one token": (
         lambda g: plus(g, ScatterEdge("projector", "decoder.embeddings", at=["video", "image"])),
         ["edges[7].at[1]: image is filled by another scatter edge already (edges[3].at[0])."],
+    ),
+    "three scatter edges": (
+        lambda g: plus(
+            g,
+            ScatterEdge("projector", "decoder.embeddings", at=["video"]),
+            ScatterEdge("projector", "decoder.embeddings", at=["image"]),
+        ),
+        ["edges[8].at[0]: image is filled by another scatter edge already (edges[3].at[0])."],
     ),
     "two tokens of one id": (
         lambda g: plus(

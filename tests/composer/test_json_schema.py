@@ -51,6 +51,7 @@ def test_small_spec_validates() -> None:
         ("spec: 1", "spec: 2"),
         ("norms: pre", "norms: post"),
         ("mode: add", "mode: subtract"),
+        ("mode: add", "mod: add"),
         ("name: small", "nom: small"),
         ("optional: true", 'optional: "yes"'),
     ],

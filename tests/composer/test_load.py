@@ -66,8 +66,8 @@ def test_node_configurations_do_not_share_data_with_the_graphs_configuration() -
     graph = load(SHIPPED[0])
     vision = graph.nodes["vision_tower"].config.config
     assert vision == graph.hf_config["vision_config"]
-    vision["hidden_size"] = -1
-    assert graph.hf_config["vision_config"]["hidden_size"] != -1
+    vision["id2label"]["0"] = "changed"
+    assert graph.hf_config["vision_config"]["id2label"]["0"] != "changed"
 
 
 def test_both_configurations_of_one_spec() -> None:
@@ -83,6 +83,9 @@ def test_conditions_are_decided_before_fields_are_read() -> None:
     text = TEXT + "  - {kind: share, from: decoder.embedding_weight, to: decoder.output_weight, when: hf.tie}\n"
     section = "hf: {architecture: A, config: {tie: %s}}\n"
     assert [len(loads(text + section % tie).edges) for tie in ("true", "false")] == [7, 6]
+    always = text.replace(", when: hf.tie", "") + section % "false"
+    assert len(loads(always).edges) == 7
+    assert len(loads(always, overrides=["edges[6].when=hf.tie"]).edges) == 6
 
 
 def test_a_broken_node_does_not_hide_a_wrong_edge_nor_blame_a_sound_one() -> None:

@@ -31,7 +31,9 @@ LEAVES = st.one_of(
     st.builds(SameRun, st.lists(NAMES, min_size=1, max_size=3, unique=True)),
     st.builds(Prefix, NAMES),
 )
-RULES = st.recursive(LEAVES, lambda rule: st.builds(Not, rule) | st.builds(And, rule, rule) | st.builds(Or, rule, rule))
+RULES = st.recursive(
+    LEAVES, lambda rule: st.builds(Not, rule) | st.builds(And, rule, rule) | st.builds(Or, rule, rule), max_leaves=12
+)
 
 
 @st.composite

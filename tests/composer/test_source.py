@@ -14,6 +14,7 @@ from composer.tree import UNRESOLVED
 TEXT = st.text(
     st.sampled_from("aBe0 -:#'\"\\{}[],&*!|>%@`~$=.?_\n\t\r\x00\x07\x7f\x85\xa0é\u2028\ufeff\uffff😀"), max_size=8
 )
+TEXT |= st.sampled_from(["true", "null", "on", "~", "1e5", "0x1F", "017", ".inf", "1_000", "<<", "e1", "- a", "a: b"])
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | TEXT
 VALUES = st.recursive(
     SCALARS,

@@ -1,4 +1,4 @@
-"""Two ranks, and four, started once; one rank beside them, without Megatron's schedules; gradients put together again."""
+"""Two ranks, and four, started once each; one process without Megatron's schedules; gradients put together again."""
 
 import os
 import subprocess

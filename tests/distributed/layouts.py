@@ -5,7 +5,7 @@ from attrs import field, frozen
 
 @frozen
 class Layout:
-    """One run on two or four ranks: sizes for `runtime.init`, overrides for `build`, perhaps something broken on purpose."""
+    """One run: sizes for `runtime.init`, overrides for `build`, perhaps something broken on purpose, number of ranks."""
 
     name: str
     variant: str

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.distributed.layouts import FAULTS, LAYOUTS
+from tests.distributed.layouts import COMBINED, FAULTS, LAYOUTS
 
 BOUND = 1e-5
 

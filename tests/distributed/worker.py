@@ -1,6 +1,7 @@
 """One of several ranks: runs every layout and writes its loss and its parts of all gradients.
 
-`torchrun --nproc-per-node N -m tests.distributed.worker FOLDER` with what `conftest.py` put into the folder; N chooses the layouts.
+`torchrun --nproc-per-node N -m tests.distributed.worker FOLDER` with what `conftest.py` put into the folder; N chooses
+the layouts.
 """
 
 import os

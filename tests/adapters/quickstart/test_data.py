@@ -86,7 +86,8 @@ def test_the_question_gives_nothing_away(folder: Path) -> None:
 
 
 def test_the_tokenizer_reads_digits_one_by_one_and_any_text() -> None:
-    tokenizer = train_tokenizer([f"{question}\n" for question in QUESTIONS], 320)
+    texts = [f"{question}\n" for question in QUESTIONS]
+    tokenizer = train_tokenizer([*texts, *["9054 9054"] * 50], 320)  # numbers that are seen often stay digits, too
     assert tokenizer.get_vocab_size() <= 320
     assert [tokenizer.token_to_id(token) for token in SPECIAL] == list(range(len(SPECIAL)))
     assert len(tokenizer.encode("<bos>9054<eos>").ids) == 6

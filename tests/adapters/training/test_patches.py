@@ -39,7 +39,8 @@ def test_filled_pictures_equal_those_of_transformers(size: tuple[int, int], patc
 
 def test_shrink_keeps_a_picture_that_fits_as_it_is() -> None:
     grid = PatchGrid(8, 2, PictureSettings(max_features=16, resize="shrink"))
-    assert grid.size(96, 32) == (96, 32)
+    for size in ((96, 32), (32, 32), (16, 16)):
+        assert grid.size(*size) == size
     pixels = np.asarray(picture(96, 32), dtype=np.float32) / 255
     patches = grid.cut(picture(96, 32))
     assert patches.features == 12
