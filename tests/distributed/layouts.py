@@ -5,7 +5,7 @@ from attrs import field, frozen
 
 @frozen
 class Layout:
-    """One run: sizes for `runtime.init`, overrides for `build`, perhaps something broken on purpose, number of ranks."""
+    """One run: sizes for `runtime.init`, overrides for `build`, something broken on purpose, how many ranks."""
 
     name: str
     variant: str
