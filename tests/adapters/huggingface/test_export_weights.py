@@ -143,3 +143,11 @@ def test_a_node_without_names_keeps_its_own_weights(dense):
     model.config.graph = evolve(dense.graph, nodes=nodes)
     with pytest.raises(CheckpointError, match=r"surplus: model\.embed_vision\.embedding_projection\.weight"):
         import_weights(model, dense.directory)
+
+
+def test_a_slice_of_a_model_is_refused(dense, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    model = dense.build()
+    monkeypatch.setattr(model.config, "tensor_model_parallel_size", 2)
+    with pytest.raises(CheckpointError, match="holds one slice of the weights"):
+        export_weights(model, tmp_path)
+    assert not list(tmp_path.iterdir())
