@@ -49,6 +49,10 @@ class MaskedAttention(nn.Module):
         Returns:
             [S, B, N * D], dtype of `query`.
         """
+        repeats = query.shape[2] // key.shape[2]
+        if repeats > 1 and query.is_cuda:
+            # CUDA's only kernel for grouped heads under a mask stores every score; repeated heads have a leaner one.
+            key, value = key.repeat_interleave(repeats, dim=2), value.repeat_interleave(repeats, dim=2)
         attended = functional.scaled_dot_product_attention(
             *(heads.permute(1, 2, 0, 3) for heads in (query, key, value)),
             attn_mask=self.masks.get(self.rule, metadata),

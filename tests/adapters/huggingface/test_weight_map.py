@@ -144,3 +144,15 @@ def test_the_real_sizes_are_complete(name: str):
     named = [name for entry in entries for name in (*entry.names, *entry.aliases)]
     decoder = [name for name in state if not name.startswith(("model.vision_tower.", "model.embed_vision."))]
     assert sorted(named) == sorted(decoder)
+
+
+def test_experts_in_one_kernel_are_the_same_tensors_under_other_names(experts):
+    together = "language_model.decoder.layers.0.mlp.experts.experts.linear_fc1.weight0"
+    each, grouped = weight_map(experts.graph, []), weight_map(experts.graph, [together])
+    assert [entry.names for entry in each] == [entry.names for entry in grouped]
+    before, after = ([name for entry in entries for name in entry.composed] for entries in (each, grouped))
+    renamed = dict(zip(before, after, strict=True))
+    layer = "language_model.decoder.layers.1.mlp.experts.experts"
+    assert renamed[f"{layer}.local_experts.3.linear_fc1.weight"] == f"{layer}.linear_fc1.weight3"
+    assert renamed[f"{layer}.local_experts.2.linear_fc2.weight"] == f"{layer}.linear_fc2.weight2"
+    assert all(new == old for old, new in renamed.items() if ".experts.experts." not in old)
