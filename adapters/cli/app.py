@@ -60,6 +60,9 @@ def main(tokens: Sequence[str] | None = None) -> NoReturn:
         sys.exit(EXIT_FAILED)
     except KeyboardInterrupt:
         sys.exit(EXIT_INTERRUPTED)
+    except OSError as error:  # a file that cannot be read or written; its name is all there is to say
+        print(f"{error.filename}: {error.strerror}" if error.filename else error, file=sys.stderr)
+        sys.exit(EXIT_USAGE)
     except Exception as error:
         if not is_for_people(error):
             raise

@@ -34,6 +34,8 @@ class Program:
     tied: bool
     modalities: dict[str, tuple[str, tuple[str, ...]]]
     """Placeholder token: the node whose features fill it, and the spec inputs that node needs."""
+    counted: tuple[str, ...]
+    """First placeholder token of each scatter edge: items may be counted per sample under its name."""
 
 
 def compile_graph(graph: Graph, *, pre_process: bool, dtype: torch.dtype) -> Program:
@@ -62,6 +64,7 @@ def compile_graph(graph: Graph, *, pre_process: bool, dtype: torch.dtype) -> Pro
         layout=layout,
         tied=any(isinstance(edge, ShareEdge) for edge in graph.edges),
         modalities=_modalities(graph, decoder),
+        counted=tuple(edge.at[0] for edge in graph.edges_to(decoder) if isinstance(edge, ScatterEdge)),
     )
 
 

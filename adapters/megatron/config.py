@@ -8,6 +8,7 @@ import torch
 from megatron.core.transformer.transformer_config import TransformerConfig
 
 from adapters.megatron import runtime
+from components.build_error import BuildError
 from components.language.settings import transformer_settings
 from composer import Graph
 
@@ -39,12 +40,12 @@ def composed_config(graph: Graph, *, dtype: torch.dtype = torch.float32, **overr
     Sizes of the layout are those of `runtime.init`, unless given.
 
     Raises:
-        ValueError: an override contradicts the spec, or the layout cannot train this model.
+        BuildError: an override contradicts the spec, or the layout cannot train this model.
     """
     decided = transformer_settings(graph.decoder().config)
     fixed = sorted(name for name in decided.keys() & overrides.keys() - _FREE if decided[name] != overrides[name])
     if fixed:
-        raise ValueError(f"the spec decides {', '.join(fixed)}; change the spec, not the run")
+        raise BuildError(f"the spec decides {', '.join(fixed)}; change the spec, not the run")
     defaults: dict[str, Any] = {
         "params_dtype": dtype,
         "pipeline_dtype": dtype,
@@ -71,18 +72,18 @@ def composed_config(graph: Graph, *, dtype: torch.dtype = torch.float32, **overr
 def _check_layout(config: ComposedConfig) -> None:
     tp, pp = config.tensor_model_parallel_size, config.pipeline_model_parallel_size
     if config.num_moe_experts and tp > 1 and not config.sequence_parallel:
-        raise ValueError(
+        raise BuildError(
             f"experts with tensor_model_parallel_size={tp} need sequence_parallel=True: without it every "
             "tensor-parallel rank would send the same tokens to the experts, and Megatron-Core's expert layer refuses "
             "to train so"
         )
     if config.context_parallel_size > 1:
-        raise ValueError(
+        raise BuildError(
             f"context_parallel_size={config.context_parallel_size} is not supported yet: attention would see only the "
             "keys of its own rank, and mask rules would be broken at the borders"
         )
     if config.virtual_pipeline_model_parallel_size and pp == 2 and not config.overlap_p2p_comm:
-        raise ValueError(
+        raise BuildError(
             "virtual stages on two pipeline ranks need overlap_p2p_comm=True: without it activations and gradients "
             "travel between the same two ranks in one group of messages, and each is taken for the other"
         )

@@ -4,24 +4,20 @@ Legend: S sequence, B batch, H hidden, V vocabulary, N feature rows.
 """
 
 from functools import partial
-from inspect import Parameter, Signature
 from typing import Any
 
 import torch
 from megatron.core.enums import ModelType
-from megatron.core.packed_seq_params import PackedSeqParams
 from megatron.core.process_groups_config import ProcessGroupCollection
 from megatron.core.transformer.module import MegatronModule
 from torch import Tensor, nn
 
 from adapters import transformer_engine
+from adapters.megatron.arguments import Arguments
 from adapters.megatron.compile import Program, compile_graph
 from adapters.megatron.config import ComposedConfig
 from adapters.megatron.steps import Call, MissingInputError, NodeStep, implementation
 from components.context import BuildContext
-
-_BEFORE = ("input_ids", "attention_mask", "position_ids", "inputs_embeds")
-_AFTER = ("labels", "runtime_gather_output", "packed_seq_params")
 
 
 class ComposedModel(MegatronModule):
@@ -70,8 +66,7 @@ class ComposedModel(MegatronModule):
             # Megatron-Core makes its own parameters there; towers, projectors and small buffers start on the CPU.
             self.to(torch.cuda.current_device())
         self.share_embeddings_and_output_weights = self.program.tied
-        self.input_names = tuple(name for name in graph.inputs if name not in _BEFORE)
-        self.call_signature = _signature(self.input_names, tuple(self.program.modalities))
+        self.arguments = Arguments.of(graph, self.program.counted, first_stage=pre_process)
 
     @property
     def decoder_node(self) -> Any:
@@ -112,10 +107,10 @@ class ComposedModel(MegatronModule):
         Raises:
             MissingInputError: something an edge needs was not given.
             FeatureCountError: features and placeholders differ; names the sample.
-            ValueError: an argument of the wrong shape.
+            ArgumentError: an argument of the wrong shape or kind.
         """
-        given = self.call_signature.bind(*args, **kwargs).arguments
-        call = self._call(given)
+        given = self.arguments.signature.bind(*args, **kwargs).arguments
+        call = self.arguments.call(given)
         for step in self.program.steps:
             step(self, call)
         labels, loss_mask = given.get("labels"), given.get("loss_mask")
@@ -133,33 +128,6 @@ class ComposedModel(MegatronModule):
             loss_mask = (labels >= 0).float()
         return output, loss_mask
 
-    def _call(self, given: dict[str, Any]) -> Call:
-        ids, embeds = given.get("input_ids"), given.get("inputs_embeds")
-        known = ids if ids is not None else embeds
-        if known is None:
-            raise MissingInputError("neither input_ids nor inputs_embeds was given")
-        shape = (known.shape[0], known.shape[1])
-        width = self.config.hidden_size
-        if embeds is not None and tuple(embeds.shape) != (*shape, width):
-            raise ValueError(f"inputs_embeds is {list(embeds.shape)}, it must be [{shape[0]}, {shape[1]}, {width}]")
-        mask = given.get("attention_mask")
-        if mask is not None and tuple(mask.shape) != shape:
-            raise ValueError(
-                f"attention_mask is {list(mask.shape)}, it must be [{shape[0]}, {shape[1]}]: True at real tokens"
-            )
-        packed: PackedSeqParams | None = given.get("packed_seq_params")
-        return Call(
-            values={name: given.get(name) for name in self.input_names} | {"input_ids": ids},
-            input_ids=ids,
-            shape=shape,
-            device=known.device,
-            attention_mask=mask,
-            position_ids=given.get("position_ids"),
-            inputs_embeds=embeds,
-            items_per_sample={name: given.get(f"{name}s_per_sample") for name in self.program.modalities},
-            cu_seqlens=None if packed is None else packed.cu_seqlens_q,
-        )
-
     def features(self, modality: str, *args: Any, **kwargs: Any) -> Tensor:
         """Projected features of one modality, as they would be scattered.
 
@@ -173,9 +141,14 @@ class ComposedModel(MegatronModule):
 
         Raises:
             MissingInputError: an input the tower needs was not given.
+            RuntimeError: this is not the first pipeline stage.
         """
+        if not self.pre_process:
+            raise RuntimeError(f"get_{modality}_features: towers are on the first pipeline stage")
         owner, needs = self.program.modalities[modality]
         kwargs.pop("return_dict", None)
+        if len(args) > len(needs) or kwargs.keys() & set(needs[: len(args)]):
+            raise TypeError(f"get_{modality}_features takes {', '.join(needs)}, each once")
         values = dict(zip(needs, args, strict=False)) | kwargs
         if unknown := values.keys() - set(needs):
             raise TypeError(f"get_{modality}_features takes {', '.join(needs)}, not {', '.join(sorted(unknown))}")
@@ -208,11 +181,3 @@ class ComposedModel(MegatronModule):
             module: nn.Module | None = getattr(self, name, None)
             if module is not None and chosen.get(self.config.graph.component(name).role):
                 module.requires_grad_(False)
-
-
-def _signature(inputs: tuple[str, ...], modalities: tuple[str, ...]) -> Signature:
-    names = (*_BEFORE, *inputs, *_AFTER)
-    parameters = [Parameter(name, Parameter.POSITIONAL_OR_KEYWORD, default=None) for name in names]
-    keywords = ("loss_mask", *(f"{name}s_per_sample" for name in modalities))
-    parameters += [Parameter(name, Parameter.KEYWORD_ONLY, default=None) for name in keywords]
-    return Signature(parameters)

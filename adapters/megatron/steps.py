@@ -105,13 +105,17 @@ class ScatterStep:
 
     def __call__(self, model: nn.Module, call: Call) -> None:
         features = call.values.get(self.source)
+        given = call.items_per_sample.get(self.names[0])
         if features is None:
+            if given is not None and bool(given.any()):
+                raise MissingInputError(
+                    f"{self.names[0]}s_per_sample counts items, but there are no {self.names[0]} features"
+                )
             return
         if call.input_ids is None:
             raise MissingInputError(f"features of {self.source} cannot be placed without input_ids")
         placeholders = torch.tensor(self.tokens, device=call.device, dtype=torch.int64)
         slots = placeholder_slots(call.input_ids, placeholders)
-        given = call.items_per_sample.get(self.names[0])
         check_slots(slots, call.item_rows[self.source], given, "/".join(self.names))
         assert call.embeddings is not None
         call.embeddings = scatter_features(call.embeddings, features, slots, self.mode)
@@ -173,7 +177,7 @@ class PositionStep:
         if positions is None:
             shape = torch.empty(call.shape, device=call.device)
             positions = position_ids_of(shape, call.cu_seqlens, self.offset)
-        frequencies = getattr(model, self.decoder).frequencies
+        frequencies = getattr(model, self.decoder).frequencies(call.device)
         call.rotation = rotation(positions, frequencies, self.dtype)
 
 

@@ -109,7 +109,7 @@ class ParityReport:
 
     @property
     def green(self) -> bool:
-        return all(variant.green for variant in self.variants) and any(not v.skipped for v in self.variants)
+        return all(variant.green for variant in self.variants) and not self.variants[0].skipped
 
     @property
     def exit_code(self) -> int:

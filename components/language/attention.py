@@ -14,6 +14,7 @@ from megatron.core.transformer.module import MegatronModule
 from megatron.core.transformer.transformer_config import TransformerConfig
 from torch import Tensor, nn
 
+from components.build_error import BuildError
 from components.language.gpt_declaration import Attention
 from components.language.norms import ScaleFreeRMSNorm, rms_norm
 from components.language.rotation import rotate
@@ -42,7 +43,7 @@ class SelfAttention(MegatronModule):
         self.part, self.columns, self.layer_number = part, columns, layer_number
         tp = pg_collection.tp.size()
         if part.kv_heads % tp:
-            raise ValueError(f"{part.kv_heads} key/value heads cannot be split over {tp} tensor-parallel ranks")
+            raise BuildError(f"{part.kv_heads} key/value heads cannot be split over {tp} tensor-parallel ranks")
         self.groups = part.kv_heads // tp
         self.queries = part.heads // part.kv_heads
         backend = get_backend(config.transformer_impl)

@@ -14,6 +14,7 @@ from megatron.core.transformer.transformer_block import TransformerBlockSubmodul
 from megatron.core.transformer.transformer_layer import get_transformer_layer_offset
 from torch import Tensor, nn
 
+from components.build_error import BuildError
 from components.context import BuildContext, CoreAttention
 from components.fusion.rotary import inverse_frequencies
 from components.language.core_attention import DenseMasks, MaskedAttention
@@ -40,7 +41,14 @@ class LanguageModel(GPTModel):
             vp_stage=context.vp_stage,
         )
         self.softcap = section.config.logit_softcap
-        self.register_buffer("frequencies", rotation_frequencies(section), persistent=False)
+        # No buffer: half-precision wrappers cast those, and angles need float32.
+        self._frequencies = {torch.device("cpu"): rotation_frequencies(section)}
+
+    def frequencies(self, device: torch.device) -> Tensor:
+        """Angle per position of every pair of every layer kind, [R] float32, on a device."""
+        if device not in self._frequencies:
+            self._frequencies[device] = self._frequencies[torch.device("cpu")].to(device)
+        return self._frequencies[device]
 
     def forward(  # type: ignore[override]
         self,
@@ -88,11 +96,11 @@ def build(section: Gpt, context: BuildContext) -> LanguageModel:
     """The decoder of one pipeline stage.
 
     Raises:
-        ValueError: the order of layers and their number differ.
+        BuildError: the order of layers and their number differ.
     """
     order, sizes = section.layers.order, section.config
     if len(order) != sizes.num_layers:
-        raise ValueError(f"layers.order has {len(order)} entries for num_layers: {sizes.num_layers}")
+        raise BuildError(f"layers.order has {len(order)} entries for num_layers: {sizes.num_layers}")
     return LanguageModel(section, context)
 
 

@@ -7,6 +7,7 @@ from typing import Any
 from torch import Tensor
 from torch.nn import functional
 
+from components.build_error import BuildError
 from components.language.feed_forward import width_of
 from components.language.gpt_declaration import Experts, Gpt
 
@@ -23,11 +24,11 @@ def transformer_settings(config: Gpt) -> dict[str, Any]:
     Head counts and widths that differ between layer kinds are the first kind's here; layers read their own.
 
     Raises:
-        ValueError: an unknown activation; layer kinds whose experts differ (Megatron-Core has one setting for all).
+        BuildError: an unknown activation; layer kinds whose experts differ (Megatron-Core has one setting for all).
     """
     sizes = config.config
     if sizes.activation not in ACTIVATIONS:
-        raise ValueError(f"activation {sizes.activation!r} is unknown; known: {', '.join(ACTIVATIONS)}")
+        raise BuildError(f"activation {sizes.activation!r} is unknown; known: {', '.join(ACTIVATIONS)}")
     first = config.layers.kinds[config.layers.order[0]]
     return {
         "num_layers": sizes.num_layers,
@@ -54,7 +55,7 @@ def _expert_settings(config: Gpt) -> dict[str, Any]:
     if not experts:
         return {}
     if len(experts) > 1:
-        raise ValueError("layer kinds with different experts: Megatron-Core has one setting for all layers")
+        raise BuildError("layer kinds with different experts: Megatron-Core has one setting for all layers")
     part = experts.pop()
     return {
         "num_moe_experts": part.num_experts,

@@ -5,7 +5,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from transformers import PreTrainedModel
 
+from components.build_error import BuildError
 from components.context import BuildContext
 from components.hf_config import to_hf_config
 from components.projector.hf_module_declaration import HfModule
@@ -15,13 +17,15 @@ def build(section: HfModule, context: BuildContext) -> nn.Module:
     """The class, found in the modeling file beside its first argument's configuration, in `params_dtype`.
 
     Raises:
-        ValueError: that file has no such class.
+        BuildError: that file has no such class.
     """
     configs = [to_hf_config(config) for config in section.args]
     file = type(configs[0]).__module__.replace(".configuration_", ".modeling_")
     found = getattr(importlib.import_module(file), section.class_name, None)
     if found is None:
-        raise ValueError(f"{file} has no class {section.class_name}")
+        raise BuildError(f"{file} has no class {section.class_name}")
+    if issubclass(found, PreTrainedModel):
+        raise BuildError(f"{section.class_name} is a whole model of transformers; a projector is a plain module")
     projector: nn.Module = found(*configs).to(context.transformer.params_dtype)
     for parameter in projector.parameters():
         if parameter.ndim > 1:
@@ -33,10 +37,10 @@ def run(module: nn.Module, section: HfModule, **inputs: Any) -> Tensor:
     """[N, C] to [N, H].
 
     Raises:
-        ValueError: rows of another width than the spec says.
+        BuildError: rows of another width than the spec says.
     """
     projected: Tensor = module(inputs["in"])
     if projected.shape[-1] != section.out_dim:
         made = projected.shape[-1]
-        raise ValueError(f"{section.class_name} makes rows of {made}, the spec says {section.out_dim}")
+        raise BuildError(f"{section.class_name} makes rows of {made}, the spec says {section.out_dim}")
     return projected

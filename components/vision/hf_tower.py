@@ -4,8 +4,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import AutoModel
+from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, AutoModel
 
+from components.build_error import BuildError
 from components.context import BuildContext
 from components.hf_config import to_hf_config
 from components.vision.hf_tower_declaration import HfTower
@@ -13,7 +14,12 @@ from components.vision.hf_tower_declaration import HfTower
 
 def build(section: HfTower, context: BuildContext) -> nn.Module:
     """The tower in `params_dtype`, initialised as transformers does."""
-    tower: nn.Module = AutoModel.from_config(to_hf_config(section.config), dtype=context.transformer.params_dtype)
+    config = to_hf_config(section.config)
+    if type(config) in MODEL_FOR_CAUSAL_LM_MAPPING:
+        raise BuildError(
+            f"{type(config).__name__} is a language model's configuration: a tower encodes, see language.gpt"
+        )
+    tower: nn.Module = AutoModel.from_config(config, dtype=context.transformer.params_dtype)
     return tower
 
 
@@ -24,15 +30,15 @@ def run(module: nn.Module, section: HfTower, **inputs: Any) -> Tensor:
         [N, C], params dtype, items one after the other.
 
     Raises:
-        ValueError: the tower's output has no field of the name the spec gives, or rows of another width.
+        BuildError: the tower's output has no field of the name the spec gives, or rows of another width.
     """
     output = module(**inputs)
     features = getattr(output, section.output, None)
     if features is None:
-        raise ValueError(f"{type(module).__name__} returns no {section.output!r}; it returns {', '.join(output)}")
+        raise BuildError(f"{type(module).__name__} returns no {section.output!r}; it returns {', '.join(output)}")
     features = features.flatten(0, -2)
     if features.shape[-1] != section.out_dim:
-        raise ValueError(f"{type(module).__name__} makes rows of {features.shape[-1]}, the spec says {section.out_dim}")
+        raise BuildError(f"{type(module).__name__} makes rows of {features.shape[-1]}, the spec says {section.out_dim}")
     return features
 
 
@@ -40,12 +46,12 @@ def item_rows(section: HfTower, features: Tensor, **inputs: Any) -> Tensor:
     """Feature rows of each item, in order: [items] int64, on the inputs' device.
 
     Raises:
-        ValueError: the rows cannot be split evenly and the spec does not say how many each item makes.
+        BuildError: the rows cannot be split evenly and the spec does not say how many each item makes.
     """
     if section.item_rows is not None:
         valid = (inputs[section.item_rows.valid_in] != -1).any(-1)
         return valid.sum(-1) // section.item_rows.pool**2
     items = next(iter(inputs.values())).shape[0]
     if items and features.shape[0] % items:
-        raise ValueError(f"{features.shape[0]} rows for {items} items: say in item_rows how many each one makes")
+        raise BuildError(f"{features.shape[0]} rows for {items} items: say in item_rows how many each one makes")
     return torch.full((items,), features.shape[0] // max(items, 1), device=features.device)

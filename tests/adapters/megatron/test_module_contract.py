@@ -29,7 +29,7 @@ def test_constructor_is_the_wrappers(graph):
 
 
 def test_arguments_stand_in_the_wrappers_order(model):
-    parameters = model.call_signature.parameters.values()
+    parameters = model.arguments.signature.parameters.values()
     assert [p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD] == WRAPPER
     assert {p.name for p in parameters if p.kind is p.KEYWORD_ONLY} == {"loss_mask", "images_per_sample"}
 

@@ -2,9 +2,12 @@
 
 import pytest
 import torch
+from attrs import evolve
 from megatron.core.packed_seq_params import PackedSeqParams
 from torch.testing import assert_close
 
+from adapters.megatron import build
+from adapters.megatron.arguments import ArgumentError
 from adapters.megatron.steps import MissingInputError
 from components.fusion.feature_counts import FeatureCountError
 
@@ -120,3 +123,57 @@ def test_packed_pictures_keep_their_documents(model, batch):
         together = model(torch.cat([first, second], dim=1), **both, packed_seq_params=packed)
         alone = torch.cat([model(first, **one), model(second, **one)], dim=1)
     assert_close(together, alone, rtol=1e-5, atol=1e-5)
+
+
+def test_float_masks_are_refused(model, batch):
+    """Additive masks mean the opposite: zero everywhere would hide everything."""
+    with pytest.raises(ArgumentError, match="attention_mask holds floats"):
+        model(batch.input_ids, torch.zeros(batch.input_ids.shape), **batch.features)
+
+
+@pytest.mark.parametrize("name", ["position_ids", "labels", "loss_mask"])
+def test_other_shapes_are_refused(model, batch, name):
+    with pytest.raises(ArgumentError, match=rf"{name} is \[3, 1\], it must be"):
+        model(batch.input_ids, batch.attention_mask, **batch.features, **{name: torch.zeros(3, 1, dtype=torch.long)})
+
+
+def test_labels_beyond_the_vocabulary(model, batch):
+    with pytest.raises(ArgumentError, match="labels hold 9999, the vocabulary ends at"):
+        model(batch.input_ids, batch.attention_mask, **batch.features, labels=batch.labels.clone().fill_(9999))
+
+
+def test_counts_without_pictures(model):
+    with pytest.raises(MissingInputError, match="images_per_sample counts items"):
+        model(torch.tensor([[3, 4, 5]]), images_per_sample=torch.tensor([1]))
+
+
+def test_surplus_arguments_of_features(model, batch):
+    pixels, places = (batch.features[name] for name in ("pixel_values", "image_position_ids"))
+    with pytest.raises(TypeError, match="each once"):
+        model.get_image_features(pixels, places, 3)
+    with pytest.raises(TypeError, match="each once"):
+        model.get_image_features(pixels, pixel_values=pixels)
+
+
+def test_an_input_that_is_not_optional_is_needed(graph):
+    inputs = {name: evolve(declared, optional=False) for name, declared in graph.inputs.items()}
+    strict = build(evolve(graph, inputs=inputs))
+    with pytest.raises(MissingInputError, match="pixel_values, image_position_ids: not given, and not optional"):
+        strict(torch.tensor([[3, 4, 5]]))
+
+
+@pytest.mark.parametrize("found", [[3, 5, 20], [0, 9, 5], [0, 5, 21]])
+def test_borders_that_cannot_be(model, found):
+    borders = torch.tensor(found, dtype=torch.int32)
+    packed = PackedSeqParams(qkv_format="thd", cu_seqlens_q=borders, cu_seqlens_kv=borders)
+    with pytest.raises(ArgumentError, match="cu_seqlens_q is"):
+        model(torch.full((1, 20), 5), packed_seq_params=packed)
+
+
+def test_padded_or_missing_borders(model):
+    ids, borders = torch.full((1, 6), 5), torch.tensor([0, 2, 6])
+    with pytest.raises(ArgumentError, match="without cu_seqlens_q"):
+        model(ids, packed_seq_params=PackedSeqParams(qkv_format="thd"))
+    padded = PackedSeqParams(qkv_format="thd", cu_seqlens_q=borders, cu_seqlens_q_padded=borders + 1)
+    with pytest.raises(ArgumentError, match="cu_seqlens_q_padded differs"):
+        model(ids, packed_seq_params=padded)
