@@ -41,12 +41,13 @@ _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 class Reading:
     """A graph as far as it could be read.
 
-    `stand_ins` are inputs that could not be read, `loose` the ends of edges that could not: what checks find about how
-    these are used is not to be trusted. If it is not `checkable`, nothing they find is.
+    `stand_ins` are inputs that could not be read, `stand_in_tokens` such tokens, `loose` the ends of edges that could
+    not: what checks find about how these are used is not to be trusted. If it is not `checkable`, nothing they find is.
     """
 
     graph: Graph
     stand_ins: set[str] = field(factory=set)
+    stand_in_tokens: set[str] = field(factory=set)
     loose: set[Ref] = field(factory=set)
     edge_numbers: list[int] = field(factory=list)  # of each edge of the graph, its number in the document
     checkable: bool = True
@@ -54,6 +55,10 @@ class Reading:
     def doubts(self, finding: Finding) -> bool:
         """Whether a finding may come from a stand-in, or from an edge that is missing here, and not from the spec."""
         section, *rest = _STEP.findall(finding.path)
+        if section == "tokens":
+            return rest[0] in self.stand_in_tokens
+        if section == "inputs" and rest[0] in self.stand_ins:
+            return True
         if section == "edges" and rest[1:] == ["to"]:
             edge = self.graph.edges[int(rest[0])]
             return edge.target in self.loose or edge.source.owner in self.stand_ins
@@ -130,6 +135,7 @@ def _tokens(tree: Tree, collector: Collector, reading: Reading) -> Iterator[tupl
         token = collector.attempt(reader_of(int), child, ("tokens", name))
         if token is FAILED:
             token = -1 - number
+            reading.stand_in_tokens.add(name)
         yield name, token
 
 

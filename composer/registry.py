@@ -16,6 +16,13 @@ from composer.finding import Finding
 
 GROUP = "vlm_composer.components"
 
+TOKENS = "tokens"
+PORT_TYPES = (
+    *(TOKENS, "pixels", "positions", "features", "embeddings"),
+    *("mask", "rotary", "weight", "logits", "any"),
+)
+"""The words for what ports and inputs hold; a component may add its own to its ports."""
+
 
 class ComponentError(Exception):
     """A component is declared twice, or an entry point cannot be loaded or is none."""

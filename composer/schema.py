@@ -48,7 +48,7 @@ class HfDocument:
 class InputDocument:
     """A tensor the model is called with."""
 
-    type: str = _described("What it holds: tokens, pixels, positions, features, mask.")
+    type: str = _described("What it holds: tokens, pixels, positions, features, mask; any fits all data edges.")
     shape: tuple[str | int, ...] = _described("Dimensions: a number, or a name that means one size everywhere.")
     optional: bool = _described("It may be absent; what it feeds is then not run.", default=False)
 

@@ -6,6 +6,7 @@ from typing import Literal
 from attrs import field, frozen
 
 from composer.finding import Finding
+from composer.ranges import positive, whole
 from composer.registry import Component, Port, Ports
 from composer.suggestion import suggestion
 
@@ -48,7 +49,9 @@ class Rope:
             "exponents taken over the whole head width; the others stand still."
         ),
     )
-    partial: float = field(default=1.0, metadata=_doc("Share of the head's pairs that rotate, 0 < partial ≤ 1."))
+    partial: float = field(
+        default=1.0, metadata=_doc("With type proportional: share of the head's pairs that rotate, 0 < partial ≤ 1.")
+    )
 
 
 @frozen
@@ -143,7 +146,9 @@ class DecoderConfig:
     vocab_size: int = field(metadata=_doc("Rows of the embedding table."))
     max_positions: int = field(metadata=_doc("Longest sequence, in tokens."))
     norm_eps: float = field(default=1e-6, metadata=_doc("Epsilon of every RMS norm."))
-    activation: str = field(default="silu", metadata=_doc("Feed-forward activation: silu, gelu or gelu_pytorch_tanh."))
+    activation: Literal["silu", "gelu", "gelu_pytorch_tanh"] = field(
+        default="silu", metadata=_doc("Feed-forward activation.")
+    )
     logit_softcap: float | None = field(default=None, metadata=_doc("Logits become cap · tanh(logits / cap)."))
     init_std: float = field(default=0.02, metadata=_doc("Standard deviation of fresh projections."))
 
@@ -183,6 +188,7 @@ def layer_kinds(config: Gpt) -> tuple[str, ...]:
 def check(config: Gpt) -> Iterator[Finding]:
     """Layers by number and kind, and within each kind sizes that fit; paths are relative to the node."""
     order, kinds, num_layers = config.layers.order, config.layers.kinds, config.config.num_layers
+    yield from _sizes(config.config)
     if len(order) != num_layers:
         message = f"names {len(order)} layers, but num_layers is {num_layers} ({{0}})."
         yield Finding("layers.order", message, ("config.num_layers",))
@@ -191,17 +197,64 @@ def check(config: Gpt) -> Iterator[Finding]:
             path = f"layers.order[{order.index(kind)}]"
             yield Finding(path, f"there is no layer kind {kind!r}.{suggestion(kind, kinds)}")
     for name, layer in kinds.items():
-        path, attention, partial = f"layers.kinds.{name}", layer.attention, layer.rope.partial
-        if attention.kv_heads < 1 or attention.heads % attention.kv_heads:
-            message = f"{attention.kv_heads} does not divide heads: {attention.heads} ({{0}})."
-            yield Finding(f"{path}.attention.kv_heads", message, (f"{path}.attention.heads",))
-        if not 0 < partial <= 1:
-            yield Finding(f"{path}.rope.partial", f"{partial} is no share: 0 < partial <= 1 is expected.")
-        if layer.ffn.dense is None and layer.ffn.experts is None:
-            yield Finding(f"{path}.ffn", "neither dense nor experts is given: a layer has at least one of them.")
-        if (experts := layer.ffn.experts) and not 0 < experts.top_k <= experts.num_experts:
+        path = f"layers.kinds.{name}"
+        yield from _attention(layer.attention, f"{path}.attention")
+        yield from _rope(layer.rope, f"{path}.rope")
+        yield from _feed_forward(layer.ffn, f"{path}.ffn")
+    yield from _one_mixture(config)
+
+
+def _sizes(sizes: DecoderConfig) -> Iterator[Finding]:
+    for name in ("num_layers", "hidden_size", "vocab_size", "max_positions"):
+        yield from whole(f"config.{name}", getattr(sizes, name))
+    yield from positive("config.norm_eps", sizes.norm_eps)
+    yield from positive("config.logit_softcap", sizes.logit_softcap)
+    yield from positive("config.init_std", sizes.init_std, zero=True)
+
+
+def _attention(attention: Attention, path: str) -> Iterator[Finding]:
+    yield from whole(f"{path}.heads", attention.heads)
+    if attention.kv_heads < 1 or attention.heads % attention.kv_heads:
+        message = f"{attention.kv_heads} does not divide heads: {attention.heads} ({{0}})."
+        yield Finding(f"{path}.kv_heads", message, (f"{path}.heads",))
+    yield from whole(f"{path}.head_dim", attention.head_dim, 2)
+    if attention.head_dim > 0 and attention.head_dim % 2:
+        yield Finding(f"{path}.head_dim", f"{attention.head_dim} is odd: rotation turns pairs.")
+
+
+def _rope(rope: Rope, path: str) -> Iterator[Finding]:
+    yield from positive(f"{path}.theta", rope.theta)
+    if not 0 < rope.partial <= 1:
+        yield Finding(f"{path}.partial", f"{rope.partial} is no share: 0 < partial <= 1 is expected.")
+    elif rope.type != "proportional" and rope.partial != 1:
+        message = f"{rope.partial} has no effect: with type {rope.type} every pair rotates. Set type: proportional."
+        yield Finding(f"{path}.partial", message)
+
+
+def _feed_forward(ffn: FeedForward, path: str) -> Iterator[Finding]:
+    if ffn.dense is None and ffn.experts is None:
+        yield Finding(path, "neither dense nor experts is given: a layer has at least one of them.")
+    if ffn.dense:
+        yield from whole(f"{path}.dense.intermediate_size", ffn.dense.intermediate_size)
+    if experts := ffn.experts:
+        yield from whole(f"{path}.experts.intermediate_size", experts.intermediate_size)
+        if experts.num_experts < 1:
+            yield from whole(f"{path}.experts.num_experts", experts.num_experts)
+        elif not 0 < experts.top_k <= experts.num_experts:
             message = f"{experts.top_k} of {experts.num_experts} experts ({{0}}) cannot be chosen."
-            yield Finding(f"{path}.ffn.experts.top_k", message, (f"{path}.ffn.experts.num_experts",))
+            yield Finding(f"{path}.experts.top_k", message, (f"{path}.experts.num_experts",))
+
+
+def _one_mixture(config: Gpt) -> Iterator[Finding]:
+    kinds = config.layers.kinds
+    mixtures = [(kind, kinds[kind].ffn.experts) for kind in layer_kinds(config) if kind in kinds]
+    (first, shared), *others = [(kind, experts) for kind, experts in mixtures if experts] or [("", None)]
+    for kind, experts in others:
+        if experts != shared:
+            message = (
+                f"other experts than those of {first} layers ({{0}}): Megatron-Core has one setting for all layers."
+            )
+            yield Finding(f"layers.kinds.{kind}.ffn.experts", message, (f"layers.kinds.{first}.ffn.experts",))
 
 
 GPT = Component(

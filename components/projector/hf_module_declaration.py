@@ -1,9 +1,12 @@
 """What `projector.hf_module` takes in a spec (torch-free)."""
 
+from collections.abc import Iterator
 from typing import Any
 
 from attrs import field, frozen
 
+from composer.finding import Finding
+from composer.ranges import whole
 from composer.registry import Component, Port, Ports
 
 
@@ -25,10 +28,17 @@ def ports(config: HfModule) -> Ports:
     )
 
 
+def check(config: HfModule) -> Iterator[Finding]:
+    """Widths that there are."""
+    yield from whole("in_dim", config.in_dim)
+    yield from whole("out_dim", config.out_dim)
+
+
 HF_MODULE = Component(
     name="projector.hf_module",
     role="projector",
     config=HfModule,
     ports=ports,
     implementation="components.projector.hf_module",
+    check=check,
 )

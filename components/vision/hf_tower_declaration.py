@@ -1,10 +1,14 @@
 """What `vision.hf_tower` takes in a spec (torch-free)."""
 
+from collections.abc import Iterator
 from typing import Any
 
 from attrs import field, frozen
 
+from composer.finding import Finding
+from composer.ranges import whole
 from composer.registry import Component, Port, Ports
+from composer.suggestion import suggestion
 
 
 @frozen
@@ -44,10 +48,24 @@ def ports(config: HfTower) -> Ports:
     )
 
 
+def check(config: HfTower) -> Iterator[Finding]:
+    """Sizes that there are, and rows counted in an input that there is."""
+    for name, shape in config.inputs.items():
+        for position, size in enumerate(shape):
+            yield from whole(f"inputs.{name}[{position}]", size)
+    yield from whole("out_dim", config.out_dim)
+    if rows := config.item_rows:
+        if rows.valid_in not in config.inputs:
+            message = f"there is no input {rows.valid_in!r}.{suggestion(rows.valid_in, config.inputs)}"
+            yield Finding("item_rows.valid_in", message)
+        yield from whole("item_rows.pool", rows.pool)
+
+
 HF_TOWER = Component(
     name="vision.hf_tower",
     role="tower",
     config=HfTower,
     ports=ports,
     implementation="components.vision.hf_tower",
+    check=check,
 )

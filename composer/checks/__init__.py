@@ -3,8 +3,10 @@
 from collections.abc import Iterator
 
 from composer.checks.cycles import cycles
+from composer.checks.names import name_findings
 from composer.checks.nodes import node_findings
 from composer.checks.shapes import shape_findings
+from composer.checks.sources import source_findings
 from composer.checks.types import type_findings
 from composer.checks.use import use_findings
 from composer.checks.wiring import Wiring
@@ -24,10 +26,12 @@ def findings(graph: Graph) -> list[Finding]:
     """
     wiring = Wiring.of(graph, components())
     return [
+        *name_findings(wiring),
         *node_findings(graph, wiring.components),
         *wiring.unresolved,
         *_edge_findings(wiring),
         *type_findings(wiring),
+        *source_findings(wiring),
         *use_findings(wiring),
         *shape_findings(wiring),
         *cycles(graph),

@@ -1,7 +1,7 @@
 """Edges with the ports they join."""
 
 from collections.abc import Iterable, Mapping
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Self
 
 from attrs import evolve, frozen
@@ -9,8 +9,10 @@ from attrs import evolve, frozen
 from composer.edges import Edge, Ref, Site
 from composer.finding import Finding
 from composer.graph import IN, OUT, Graph
-from composer.registry import Component, Port, Ports
+from composer.registry import PORT_TYPES, Component, Port, Ports
 from composer.suggestion import nearest, suggestion
+
+IDS = "input_ids"  # the one input the model itself reads
 
 
 @frozen
@@ -36,6 +38,12 @@ class Wiring:
     ports: Mapping[str, Ports]
     joints: tuple[Joint, ...]
     unresolved: tuple[Finding, ...]
+
+    @cached_property
+    def types(self) -> frozenset[str]:
+        """The types an input may have: the known words, and those of the nodes' ports."""
+        ports = (port for node in self.ports.values() for port in node.inputs.values())
+        return frozenset((*PORT_TYPES, *(port.type for port in ports)))
 
     @classmethod
     def of(cls, graph: Graph, components: Mapping[str, Component]) -> Self:

@@ -9,6 +9,7 @@ from composer.checks import findings
 from composer.edges import DataEdge, Edge, EmbedEdge, MaskEdge, PositionEdge, ScatterEdge, ShareEdge
 from composer.finding import Finding
 from composer.graph import Graph, Input, Node
+from composer.registry import Component, Port, Ports, registered
 from tests.composer.conftest import Decoder, Projector, Tower
 
 EMBED, PIXELS, FEATURES, SCATTER, POSITION, MASK, SHARE = range(7)
@@ -263,7 +264,13 @@ SLIPS: dict[str, tuple[Callable[[Graph], Graph], Iterable[str]]] = {
         lambda g: plus(
             evolve(g, tokens={"image": 7, "video": 7}), ScatterEdge("projector", "decoder.embeddings", at=["video"])
         ),
-        ["edges[7].at[0]: video (same token id as image) is filled by another scatter edge already (edges[3].at[0])."],
+        [
+            "tokens.video: 7 is the id of image too (tokens.image).",
+            (
+                "edges[7].at[0]: video (same token id as image) is filled by another scatter edge "
+                "already (edges[3].at[0])."
+            ),
+        ],
     ),
     "scatter mode": (
         lambda g: instead(g, SCATTER, ScatterEdge("projector", "decoder.embeddings", at=["image"], mode="ad")),
@@ -358,3 +365,38 @@ def test_places_are_filled_in_by_whoever_knows_them() -> None:
     finding = Finding("a", "{0} and {1}, but {2} and {kind: mask} stay", ("x.y", "z"))
     assert finding.text() == "x.y and z, but {2} and {kind: mask} stay"
     assert finding.text(lambda path: f"<{path}>") == "<x.y> and <z>, but {2} and {kind: mask} stay"
+
+
+def test_only_the_output_out_is_read(model: Graph) -> None:
+    def ports(config: Tower) -> Ports:
+        return Ports(
+            {"pixel_values": Port("pixel_values", "pixels", ("image", "patch", "patch_dim"))},
+            {name: Port(name, "features", ("row", config.out_dim)) for name in ("out", "pooled")},
+        )
+
+    with registered(Component("part.two", "tower", Tower, ports, "nowhere.two")):
+        graph = nodes(model, Node("tower", "part.two", Tower(out_dim=24)))
+        assert said(graph) == []
+        message = "edges[2].from: a data edge starts at a node's output out, not at pooled. Write from: tower."
+        assert said(instead(graph, FEATURES, DataEdge("tower.pooled", "projector"))) == [message]
+
+
+@pytest.mark.parametrize("name", ["forward", "config", "train", "get_image_features", "_modules"])
+def test_nodes_are_not_named_like_attributes_of_the_model(model: Graph, name: str) -> None:
+    graph = evolve(
+        model,
+        nodes={name if old == "projector" else old: node for old, node in model.nodes.items()},
+        edges=[
+            evolve(
+                edge,
+                source=name if edge.source.owner == "projector" else edge.source,
+                target=name if edge.target.owner == "projector" else edge.target,
+            )
+            for edge in model.edges
+        ],
+    )
+    assert [text.partition(":")[0] for text in said(evolve(graph, nodes=renamed(graph.nodes)))] == [f"nodes.{name}"]
+
+
+def renamed(given: dict[str, Node]) -> dict[str, Node]:
+    return {name: evolve(node, name=name) for name, node in given.items()}

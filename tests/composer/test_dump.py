@@ -21,7 +21,9 @@ def test_dumps_load_to_the_same_graph(path, origin: bool) -> None:
     assert dump(again) == dump(graph)
 
 
-TOKENS = st.dictionaries(st.sampled_from(["image", "video", "a", "b_2", "on", "null_", "Yes"]), st.integers(-5, 10**9))
+TOKENS = st.dictionaries(
+    st.sampled_from(["image", "video", "a", "b_2", "on", "null_", "Yes"]), st.integers(3, 10**9)
+).filter(lambda tokens: len({*tokens.values()}) == len(tokens))
 WORDS = st.text(st.sampled_from("a ${}:#'\"\\\n-é~1"), max_size=10)
 
 
@@ -30,10 +32,10 @@ WORDS = st.text(st.sampled_from("a ${}:#'\"\\\n-é~1"), max_size=10)
     name=WORDS,
     tokens=TOKENS,
     config=st.dictionaries(WORDS.filter(lambda key: key != "when"), WORDS | st.floats(allow_nan=False) | st.none()),
-    eps=st.floats(allow_nan=False),
+    eps=st.floats(min_value=0, exclude_min=True, allow_infinity=False),
     scale=st.sampled_from(["sqrt_hidden_size", 1.0, 0.1]),
     mode=st.sampled_from(["add", "replace"]),
-    offset=st.integers(),
+    offset=st.integers(min_value=0),
     rule=st.sampled_from(["causal", "~(causal & window(3)) | same_run(image, video)", "prefix(image)"]),
 )
 def test_any_graph_comes_back(name, tokens, config, eps, scale, mode, offset, rule) -> None:

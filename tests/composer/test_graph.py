@@ -5,7 +5,7 @@ from graphlib import CycleError
 import pytest
 from attrs import evolve
 
-from composer.edges import DataEdge, EmbedEdge, MaskEdge, Ref, ScatterEdge, get_edge_class
+from composer.edges import DataEdge, EmbedEdge, MaskEdge, Ref, ScatterEdge
 from composer.errors import SpecError
 from composer.graph import Graph, Node
 from composer.masks import Causal
@@ -58,9 +58,3 @@ def test_edges_take_text_and_lists() -> None:
     assert str(DataEdge("a.out", "b").source) == "a.out"
     assert str(DataEdge("a.out", "b").target) == "b"
     assert MaskEdge("a", "b", rules={"x": "causal"}).rules == {"x": Causal()}
-
-
-def test_an_unknown_edge_kind_is_named_with_the_nearest() -> None:
-    assert get_edge_class("mask") is MaskEdge
-    with pytest.raises(KeyError, match=r"unknown edge kind 'scater'\. Did you mean 'scatter'\?"):
-        get_edge_class("scater")

@@ -80,6 +80,7 @@ def test_keys_the_schema_knows_can_be_added() -> None:
             "edges[4].offset=2",
             "tokens.audio=9",
             "nodes.decoder.layers.every.attention.values.keys=true",
+            "nodes.decoder.layers.kinds.far.rope.type=proportional",
             "nodes.decoder.layers.kinds.far.rope.partial=0.5",
         ],
     )

@@ -1,0 +1,69 @@
+"""Names and numbers of the spec's sections: tokens, inputs, prefixes of weights, the required version."""
+
+from collections.abc import Iterator
+
+from composer.checks.reserved import input_clash, node_clash
+from composer.checks.wiring import IDS, Wiring
+from composer.finding import Finding
+from composer.graph import Graph
+from composer.ranges import whole
+from composer.registry import TOKENS
+from composer.requires import is_requirement
+from composer.suggestion import suggestion
+
+
+def name_findings(wiring: Wiring) -> Iterator[Finding]:
+    """What is wrong with the sections beside the nodes' configurations and the edges."""
+    graph = wiring.graph
+    if graph.hf and graph.hf.requires is not None and not is_requirement(graph.hf.requires):
+        message = f"{graph.hf.requires!r} is no requirement: a package and versions are, as in transformers>=5.23."
+        yield Finding("hf.requires", message)
+    yield from _tokens(graph)
+    yield from _inputs(wiring)
+    for name in graph.nodes:
+        if clash := node_clash(name, graph.tokens):
+            yield Finding(f"nodes.{name}", f"{clash} Give the node another name.")
+    yield from _weights(graph)
+
+
+def _tokens(graph: Graph) -> Iterator[Finding]:
+    names: dict[int, str] = {}
+    for name, token in graph.tokens.items():
+        yield from whole(f"tokens.{name}", token, 0)
+        other = names.setdefault(token, name)
+        if other != name:
+            yield Finding(f"tokens.{name}", f"{token} is the id of {other} too ({{0}}).", (f"tokens.{other}",))
+
+
+def _inputs(wiring: Wiring) -> Iterator[Finding]:
+    for name, given in wiring.graph.inputs.items():
+        path = f"inputs.{name}"
+        if clash := input_clash(name, wiring.graph.tokens):
+            yield Finding(path, f"{clash} Give the input another name.")
+        if given.type not in wiring.types:
+            yield Finding(f"{path}.type", f"unknown type {given.type!r}.{suggestion(given.type, wiring.types)}")
+        elif name == IDS and given.type != TOKENS:
+            yield Finding(f"{path}.type", f"{IDS} holds {TOKENS}, not {given.type}.")
+        for position, size in enumerate(given.shape):
+            yield from whole(f"{path}.shape[{position}]", size)
+
+
+def _weights(graph: Graph) -> Iterator[Finding]:
+    owners: dict[tuple[str, ...], str] = {}
+    prefixes = {name: _parts(node.weights) for name, node in graph.nodes.items() if node.weights is not None}
+    for name, parts in prefixes.items():
+        other = owners.setdefault(parts, name)
+        if other != name:
+            message = f"{graph.nodes[name].weights!r} is the prefix of {other} too ({{0}})."
+            yield Finding(f"nodes.{name}.weights", message, (f"nodes.{other}.weights",))
+    for name, parts in prefixes.items():
+        for length in range(len(parts)):
+            around = owners.get(parts[:length])
+            if around is not None:
+                prefix, outer = graph.nodes[name].weights, graph.nodes[around].weights
+                message = f"{prefix!r} lies within {outer!r}, the prefix of {around} ({{0}})."
+                yield Finding(f"nodes.{name}.weights", message, (f"nodes.{around}.weights",))
+
+
+def _parts(prefix: str) -> tuple[str, ...]:
+    return tuple(prefix.rstrip(".").split(".")) if prefix else ()
