@@ -5,7 +5,9 @@ from typing import Any
 import torch
 
 from adapters.megatron import cpu, runtime
+from components.build_error import BuildError
 from composer import Graph
+from composer.requires import unmet
 
 cpu.host()
 
@@ -36,10 +38,13 @@ def build(
 
     Raises:
         SpecError: the graph has problems.
-        ValueError: an override contradicts the spec, or the layout cannot run this model.
+        BuildError: a package the spec requires is too old, an override contradicts the spec, or the layout cannot run
+            this model.
     """
     runtime.ensure()
     graph.check()
+    if graph.hf is not None and graph.hf.requires and (missing := unmet(graph.hf.requires, graph.name)):
+        raise BuildError(missing)
     config = composed_config(graph, dtype=dtype, **overrides)
     first, last = runtime.pipeline_place(vp_stage)
     return ComposedModel(

@@ -28,3 +28,10 @@ def test_a_whole_model_is_no_projector():
 def test_a_class_that_is_not_there():
     with pytest.raises(BuildError, match="has no class Nothing"):
         build(with_config(tiny_graph(0), "embed_vision", class_name="Nothing"))
+
+
+def test_a_package_that_is_too_old():
+    graph = tiny_graph(0)
+    newer = evolve(graph, hf=evolve(graph.hf, requires="transformers>=99"))
+    with pytest.raises(BuildError, match="gemma4_vl needs transformers>=99, installed is 5"):
+        build(newer)
