@@ -15,7 +15,7 @@ TEXT_SIZES = {
     "hidden_size": 96,
     "num_hidden_layers": 3,
     "layer_types": "[sliding_attention, full_attention, full_attention]",
-    "num_attention_heads": 4,
+    "num_attention_heads": 6,
     "intermediate_size": 192,
     "num_experts": 4,
     "top_k_experts": 2,
@@ -23,9 +23,9 @@ TEXT_SIZES = {
     "sliding_window": 16,
     "max_position_embeddings": 512,
     "initializer_range": 0.1,  # about 1 / √96: embeddings then have RMS 1, as large as what a fresh layer adds
-    "kinds.sliding_attention.head_dim": 24,
+    "kinds.sliding_attention.head_dim": 16,
     "kinds.sliding_attention.num_key_value_heads": 2,
-    "kinds.full_attention.head_dim": 48,
+    "kinds.full_attention.head_dim": 32,
     "kinds.full_attention.num_key_value_heads": 1,
 }
 VISION_SIZES = {
@@ -76,7 +76,7 @@ def training_settings(seed: int) -> Training:
     return Training(
         stages=(
             Stage("align", steps=40, trains=("embed_vision",), lr=2e-3, warmup_steps=5),
-            Stage("read", steps=1000, trains=("vision_tower", "embed_vision", "language_model")),
+            Stage("read", steps=1500, trains=("vision_tower", "embed_vision", "language_model")),
         ),
         micro_batch=32,
         global_batch=32,

@@ -111,9 +111,17 @@ def _draw_answer(axes: "Axes", answer: Answer) -> None:
         axes.imshow(np.asarray(picture), cmap="gray", vmin=0, vmax=255, interpolation="nearest")
     axes.set(xticks=[], yticks=[])
     axes.spines[:].set_color("#d5dbe1")
-    said = answer.said or "nothing"
+    said = "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in answer.said) or "nothing"
     words = said if answer.right else f"{said}  ({answer.number})"
-    axes.set_title(words, color=RIGHT if answer.right else WRONG, fontsize=10, pad=3, family="monospace", weight="bold")
+    axes.set_title(
+        words,
+        color=RIGHT if answer.right else WRONG,
+        fontsize=10,
+        pad=3,
+        family="monospace",
+        weight="bold",
+        parse_math=False,
+    )
 
 
 def _plain(axes: "Axes") -> None:

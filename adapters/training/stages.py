@@ -66,4 +66,5 @@ def make_optimizer(model: nn.Module, settings: OptimizerSettings) -> torch.optim
         {"params": [parameter for parameter in trained if parameter.ndim <= 1], "weight_decay": 0.0},
     ]
     betas = (settings.beta1, settings.beta2)
-    return torch.optim.AdamW([group for group in groups if group["params"]], settings.lr, betas, settings.eps)
+    used = [group for group in groups if group["params"]]
+    return torch.optim.AdamW(used, settings.lr, betas, settings.eps, fused=True)
