@@ -15,6 +15,7 @@ from adapters.training.problems import DataError
 from adapters.training.samples import Sample
 
 IGNORED = -100
+CHARACTERS_PER_TOKEN = 4
 
 
 @frozen(eq=False)
@@ -81,6 +82,11 @@ class Collator:
             ids = self.encoder.encode_prompt(sample.turns, [picture.features for picture in own], sample.where)
             rows.append((self._cut(ids, sample), (False,) * len(ids)))
         return self._batch(rows, pictures)
+
+    def length(self, sample: Sample) -> int:
+        """About how many tokens a sample has, without reading its pictures: what batches are grouped by."""
+        features = sum(self.grid.count_features(path, sample.where) for path in sample.images)
+        return features + sum(len(turn.text) for turn in sample.turns) // CHARACTERS_PER_TOKEN
 
     def _pictures(self, sample: Sample) -> list[Patches]:
         return [self.grid.read(path, sample.where) for path in sample.images]

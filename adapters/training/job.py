@@ -74,7 +74,8 @@ def run(
             f"tokens, {int(first.images_per_sample.sum())} pictures, loss {loss:.3f}. Dry run: nothing trained."
         )
         return TrainingResult(model, collator, (), run_dir)
-    groups = endless_groups(samples, settings.global_batch, settings.seed)
+    length = collator.length if settings.group_by_length else None
+    groups = endless_groups(samples, settings.global_batch, settings.seed, length)
     with RunLog(run_dir) as log:
         records = Trainer(model, graph, collator, settings, groups, log, console).run()
     export(model, collator, run_dir / "hf")

@@ -4,6 +4,7 @@ Legend: P patches of a picture, p patch side in pixels, D = 3·p·p, k pooling s
 """
 
 import math
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -44,15 +45,26 @@ class PatchGrid:
         Raises:
             DataError: no such picture, or no picture; starts with `where`.
         """
+        return self._open(path, where, self.cut)
+
+    def _open[T](self, path: Path, where: str, use: Callable[[Image.Image], T]) -> T:
         try:
             with Image.open(path) as image:
-                return self.cut(image)
+                return use(image)
         except FileNotFoundError as error:
             raise DataError(f"{where}: no picture {path}.") from error
         except (UnidentifiedImageError, OSError) as error:
             raise DataError(f"{where}: {path} is no readable picture.") from error
         except ValueError as error:
             raise DataError(f"{where}: {path}: {error}") from error
+
+    def count_features(self, path: Path, where: str) -> int:
+        """Feature rows of a picture file, from its header alone.
+
+        Raises:
+            DataError: as `read`.
+        """
+        return self._open(path, where, lambda image: self._features(*self.size(image.width, image.height)))
 
     def cut(self, image: Image.Image) -> Patches:
         """Resize a picture to whole pooling windows and cut it into patches, row by row.
@@ -71,7 +83,10 @@ class PatchGrid:
         pixels = np.asarray(image, dtype=np.float32) / np.float32(255)  # [height, width, 3]
         values = pixels.reshape(rows, p, columns, p, 3).transpose(0, 2, 1, 3, 4).reshape(rows * columns, -1)
         row, column = np.divmod(np.arange(rows * columns), columns)
-        return Patches(values, np.stack([column, row], axis=-1), rows * columns // self.pool**2)
+        return Patches(values, np.stack([column, row], axis=-1), self._features(width, height))
+
+    def _features(self, width_px: int, height_px: int) -> int:
+        return width_px * height_px // (self.pool * self.patch_px) ** 2
 
     def size(self, width_px: int, height_px: int) -> tuple[int, int]:
         """Width and height in pixels after resizing: whole pooling windows, about the same shape, within the limit."""

@@ -49,10 +49,12 @@ def test_shrink_keeps_a_picture_that_fits_as_it_is() -> None:
         np.testing.assert_allclose(value, window.reshape(-1), atol=1e-7)
 
 
-def test_shrink_obeys_the_limit() -> None:
+def test_shrink_obeys_the_limit(tmp_path: Path) -> None:
     grid = PatchGrid(8, 2, PictureSettings(max_features=16, resize="shrink"))
     for size in [(500, 300), (7, 9000), (16, 16), (3, 3)]:
-        patches = grid.cut(picture(*size))
+        picture(*size).save(tmp_path / "picture.png")
+        patches = grid.read(tmp_path / "picture.png", "here:1")
+        assert grid.count_features(tmp_path / "picture.png", "here:1") == patches.features
         assert 1 <= patches.features <= 16
         assert len(patches.values) == 4 * patches.features
 

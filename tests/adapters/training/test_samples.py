@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from adapters.training.problems import DataError
-from adapters.training.samples import JsonlSamples, Turn
+from adapters.training.samples import JsonlSamples, Sample, Turn
 from adapters.training.sampling import endless_groups
 
 ASK = {"from": "human", "value": "<image>What?"}
@@ -75,3 +75,19 @@ def test_every_sample_once_an_epoch_in_an_order_of_the_seed(tmp_path: Path) -> N
     assert order[:10] != order[10:]
     assert first(0, 5) == order
     assert first(1, 5) != order
+
+
+def test_groups_by_length_pad_little_and_leave_nothing_out(tmp_path: Path) -> None:
+    words = ["x" * (1 + n % 5) for n in range(64)]
+    samples = write(tmp_path, *[{"conversations": [{"from": "gpt", "value": f"{n} {w}"}]} for n, w in enumerate(words)])
+
+    def text(sample: Sample) -> str:
+        return sample.turns[0].text
+
+    source = endless_groups(samples, 4, 0, length=lambda sample: len(text(sample).split()[1]))
+    groups = [next(source) for _ in range(16)]
+    assert sorted(int(text(sample).split()[0]) for group in groups for sample in group) == list(range(64))
+    mixed = [group for group in groups if len({text(sample).split()[1] for sample in group}) > 1]
+    assert len(mixed) <= 4  # at most one at each border between five lengths
+    lengths = [len(text(group[0]).split()[1]) for group in groups]
+    assert lengths not in (sorted(lengths), sorted(lengths, reverse=True))
