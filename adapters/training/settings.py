@@ -71,7 +71,7 @@ class Training:
     global_batch: int = field(default=8, metadata=_doc("Samples of one optimizer step; a multiple of `micro_batch`."))
     max_length: int = field(default=4096, metadata=_doc("Longest sequence in tokens; longer text is cut at the end."))
     group_by_length: bool = field(
-        default=True,
+        default=False,
         metadata=_doc("Samples of about the same length share a batch: less padding."),
     )
     seed: int = field(default=0, metadata=_doc("Seed of fresh parameters and of the order of samples."))
