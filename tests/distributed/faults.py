@@ -47,4 +47,4 @@ def break_model(fault, model, batches):
     return batches
 
 
-FEATURES = ("pixel_values", "image_position_ids")
+FEATURES = ("pixel_values", "image_position_ids", "images_per_sample")

@@ -158,7 +158,7 @@ CHANGES = {
     "router input norm": f"{DECODER}.layers.every.ffn.experts.router.input_norm=none",
     "router input factor": f"{DECODER}.layers.every.ffn.experts.router.input_factor=none",
     "value norm": f"{DECODER}.layers.every.attention.v_norm=none",
-    "rope of full layers is proportional": f"{DECODER}.layers.kinds.full_attention.rope.type=default",
+    "rope of full layers is proportional": f"{DECODER}.layers.kinds.full_attention.rope={{theta: 1000000.0}}",
     "rope of sliding layers is not": (
         f"{DECODER}.layers.kinds.sliding_attention.rope={{theta: 10000.0, type: proportional, partial: 0.5}}"
     ),
