@@ -76,7 +76,7 @@ def training_settings(seed: int) -> Training:
     return Training(
         stages=(
             Stage("align", steps=40, trains=("embed_vision",), lr=2e-3, warmup_steps=5),
-            Stage("read", steps=1500, trains=("vision_tower", "embed_vision", "language_model")),
+            Stage("read", steps=2000, trains=("vision_tower", "embed_vision", "language_model")),
         ),
         micro_batch=32,
         global_batch=32,
