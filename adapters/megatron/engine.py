@@ -10,7 +10,7 @@ from megatron.core import parallel_state
 from megatron.core.distributed import DistributedDataParallel
 from megatron.core.optimizer import MegatronOptimizer
 
-from adapters.megatron import replicas
+from adapters.megatron import checkpoint, replicas
 from adapters.megatron.layout import sequence_multiple
 from adapters.megatron.module import ComposedModel
 from adapters.megatron.optimizer import apply_gradients, make_optimizer
@@ -72,12 +72,11 @@ class MegatronEngine:
         if not (math.isfinite(loss) and math.isfinite(norm)):
             raise NonFiniteError(loss, norm)
         apply_gradients(self.optimizer, lr, norm)
+        checkpoint.finish_save(wait=False)
         return StepResult(loss, norm)
 
     def save(self, folder: Path, progress: dict[str, Any]) -> None:
-        """A checkpoint of `dist_checkpointing`, which any layout loads."""
-        from adapters.megatron import checkpoint
-
+        """A checkpoint of `dist_checkpointing`, which any layout loads; see `adapters.megatron.checkpoint`."""
         replicas.gather_parameters(self.stages)
         checkpoint.save(
             folder, self.stages, self.optimizer, progress, asynchronous=self.settings.checkpoints.asynchronous
@@ -85,14 +84,10 @@ class MegatronEngine:
 
     def finish_save(self) -> None:
         """Wait for an asynchronous save."""
-        from adapters.megatron import checkpoint
-
         checkpoint.finish_save()
 
     def load(self, folder: Path) -> dict[str, Any]:
         """Model, optimizer and random states; returns the progress that was saved with them."""
-        from adapters.megatron import checkpoint
-
         return checkpoint.load(folder, self.stages, self.optimizer)
 
     def export(self, folder: Path) -> None:
