@@ -8,18 +8,24 @@ from attrs import frozen
 
 from adapters.huggingface.weight_operations import LAYER_OPERATIONS, OPERATIONS
 
+HALVES = "halves of "
 BRACES = re.compile(r"\{([^{}]*,[^{}]*)\}")
 
 
 @frozen
 class Row:
-    """One line of the table: `split` is a dimension, "E" or None; `names` are alternatives, each one per piece."""
+    """One line of the table.
+
+    `names` are alternatives, each one per piece; `split` is a dimension, "E" or None; `inside` the dimension of each
+    expert that ranks may share, and how many stretches of it are shared one by one.
+    """
 
     condition: str
     composed: str
     names: tuple[tuple[str, ...], ...]
     operation: str
     split: int | str | None
+    inside: tuple[int, int] | None = None
 
 
 def parse(table: str) -> tuple[Row, ...]:
@@ -42,8 +48,14 @@ def _rows(table: str) -> Iterator[Row]:
             raise ValueError(f"not a line of a weight table: {line.strip()!r}")
         composed, names, operation, split = columns
         alternatives = tuple(_expand(name.strip()) for name in names.split("="))
-        dimension = int(split) if split.isdigit() else {"-": None}.get(split, split)
-        yield Row(condition, composed, alternatives, operation, dimension)
+        outer, _, inner = split.partition(", ")
+        dimension = int(outer) if outer.isdigit() else {"-": None}.get(outer, outer)
+        yield Row(condition, composed, alternatives, operation, dimension, _inside(inner) if inner else None)
+
+
+def _inside(text: str) -> tuple[int, int]:
+    dimension = text.removeprefix(HALVES)
+    return int(dimension), 1 if dimension == text else 2
 
 
 def _expand(name: str) -> tuple[str, ...]:
