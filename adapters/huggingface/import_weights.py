@@ -36,9 +36,10 @@ def import_weights(model: nn.Module, source_dir: str | Path) -> Imported:
     """Fill the parameters and persistent buffers of a composed model from a checkpoint directory.
 
     Every tensor of the checkpoint is used exactly once. Values are converted from the checkpoint's dtype to the
-    parameter's; nodes without `weights` in the spec keep what they have, and are named in the result. Nothing is written before all names and shapes
-    fit. Reads a few MiB at a time: beside the model's own memory there is never a second copy of a tensor. In a
-    parallel layout every rank calls this and reads only its own rows, columns, experts and layers.
+    parameter's; nodes without `weights` in the spec keep what they have, and are named in the result. Nothing is
+    written before all names and shapes fit. Reads a few MiB at a time: beside the model's own memory there is never a
+    second copy of a tensor. In a parallel layout every rank calls this and reads only its own rows, columns, experts
+    and layers.
 
     Args:
         model: an `adapters.megatron.ComposedModel`, on any device.

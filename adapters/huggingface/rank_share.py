@@ -44,7 +44,7 @@ class Window:
         here: list[int] = []
         there: list[int] = []
         offset: list[int] = []
-        # As a vector or matrix has its dimensions: [rows, lines in each, width], of which a matrix leaves out the middle.
+        # A matrix has no middle one of the three.
         names = (0, 1, 2) if len(shape) == 3 else (0, None, 1)
         for dim, size in zip(names, dimensions(shape), strict=True):
             times = self.inside.times if dim == self.inside.dim else 1

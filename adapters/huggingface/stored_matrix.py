@@ -74,5 +74,5 @@ def dimensions(shape: tuple[int, ...]) -> tuple[int, int, int]:
             return rows, 1, width
         case (rows, inner, width):
             return rows, inner, width
-        case (rows, *others):
-            return rows, 1, prod(others)
+        case _:
+            return shape[0], 1, prod(shape[1:])

@@ -127,5 +127,7 @@ OPERATIONS: dict[str, Operation] = {
     "stack gate up": stack_gate_up,
     "stack transposed": stack_transposed_experts,
 }
+FUSED = {"stack gate up": 2}
+"""How many matrices lie one after another in the dimension that ranks share; one, if not here."""
 LAYER_OPERATIONS: dict[str, Callable[[Layer, int], Operation]] = {"merge heads": _merge_heads}
 """Operations that read the layer, and over how many tensor-parallel ranks its heads are split."""

@@ -23,6 +23,7 @@ class Slot:
     aliases: tuple[str, ...]
     composed: str
     window: Window
+    of_experts: bool = False
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -62,7 +63,7 @@ def slots(model: nn.Module) -> dict[str, Slot]:
     if problems := _disagreements(entries, wanted):
         raise CheckpointError(f"weight map of {graph.name}", problems)
     return {
-        name: Slot(piece, entry.aliases, _shown(entry), _window(entry, share))
+        name: Slot(piece, entry.aliases, _shown(entry), _window(entry, share), entry.split == "E")
         for entry in entries
         for name, piece in entry.pieces(wanted).items()
     }

@@ -6,9 +6,8 @@ from typing import Any
 
 from attrs import frozen
 
-from adapters.huggingface.weight_operations import LAYER_OPERATIONS, OPERATIONS
+from adapters.huggingface.weight_operations import FUSED, LAYER_OPERATIONS, OPERATIONS
 
-HALVES = "halves of "
 BRACES = re.compile(r"\{([^{}]*,[^{}]*)\}")
 
 
@@ -17,7 +16,7 @@ class Row:
     """One line of the table.
 
     `names` are alternatives, each one per piece; `split` is a dimension, "E" or None; `inside` the dimension of each
-    expert that ranks may share, and how many stretches of it are shared one by one.
+    expert that ranks may share, and how many stretches of it are shared, each on its own.
     """
 
     condition: str
@@ -48,14 +47,11 @@ def _rows(table: str) -> Iterator[Row]:
             raise ValueError(f"not a line of a weight table: {line.strip()!r}")
         composed, names, operation, split = columns
         alternatives = tuple(_expand(name.strip()) for name in names.split("="))
-        outer, _, inner = split.partition(", ")
-        dimension = int(outer) if outer.isdigit() else {"-": None}.get(outer, outer)
-        yield Row(condition, composed, alternatives, operation, dimension, _inside(inner) if inner else None)
-
-
-def _inside(text: str) -> tuple[int, int]:
-    dimension = text.removeprefix(HALVES)
-    return int(dimension), 1 if dimension == text else 2
+        if split.startswith("E"):
+            inside = int(split.removeprefix("E")), FUSED.get(operation, 1)
+            yield Row(condition, composed, alternatives, operation, "E", inside)
+        else:
+            yield Row(condition, composed, alternatives, operation, None if split == "-" else int(split))
 
 
 def _expand(name: str) -> tuple[str, ...]:
