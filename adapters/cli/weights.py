@@ -40,6 +40,8 @@ def import_(
     composed_checkpoint.save(model, graph, target)
     changed = "".join(f", {count} from {old} to {new}" for (old, new), count in imported.conversions.items())
     print(f"{target}: {imported.tensors} tensors of {source}{changed}")
+    if imported.fresh:
+        print(f"fresh weights, not from the checkpoint (no `weights` in the spec): {', '.join(imported.fresh)}")
 
 
 def export(

@@ -50,8 +50,12 @@ Held = dict[str, dict[Place, Tensor]]
 """By Hugging Face name and place: a rank's own values, [lines, columns]."""
 
 
-def offers(stages: Iterable[nn.Module]) -> tuple[list[Offer], Held]:
-    """What this rank may give: nothing that an earlier data-parallel rank has too.
+def offers(stages: Iterable[nn.Module], *, copies: bool = True) -> tuple[list[Offer], Held]:
+    """What this rank may give.
+
+    Args:
+        stages: its pipeline stages.
+        copies: also what an earlier data-parallel rank has.
 
     Raises:
         CheckpointError: the weight map and a model disagree.
@@ -61,7 +65,8 @@ def offers(stages: Iterable[nn.Module]) -> tuple[list[Offer], Held]:
     for model in stages:
         share = share_of(model)
         for name, slot in slots(model).items():
-            if name not in held and (share.speaks_for_experts if slot.of_experts else share.speaks):
+            speaks = copies or (share.speaks_for_experts if slot.of_experts else share.speaks)
+            if speaks and name not in held:
                 held[name] = dict(slot.places())
                 found.append(_offer(name, slot, tuple(held[name])))
     return found, held

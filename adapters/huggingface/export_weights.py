@@ -57,7 +57,7 @@ def export_weights(
     with all_ranks(alone) as ranks:
         with ranks.together(target_dir):
             _check(graph, models, target_dir)
-            offered, held = offers(models)
+            offered, held = offers(models, copies=ranks.size == 1)
         given, shards = ranks.gather(offered), None
         with ranks.together(target_dir):
             if ranks.rank == 0:
