@@ -37,4 +37,5 @@ REFUSED = (
 )
 EVERY = (*LAYOUTS, *COMBINED, SWAPPED, *REFUSED)
 GRADIENTS = {"experts-etp2tp2"}
+SAVED = "experts-ep2tp2"
 MAX_SHARD_BYTES = 100_000

@@ -10,16 +10,17 @@ from pathlib import Path
 
 import torch
 from megatron.core import parallel_state
+from megatron.core.optimizer import OptimizerConfig, get_megatron_optimizer
 from torch import distributed
 
 from adapters.huggingface.checkpoint_error import CheckpointError
 from adapters.huggingface.composed_tensors import rank_tensors
 from adapters.huggingface.export_weights import export_weights
 from adapters.huggingface.import_weights import import_weights
-from adapters.megatron import build, runtime
+from adapters.megatron import build, checkpoint, runtime
 from adapters.megatron.schedule import data_parallel, forward_backward
 from tests.distributed.export_faults import broken
-from tests.distributed.export_layouts import EVERY, GRADIENTS, MAX_SHARD_BYTES
+from tests.distributed.export_layouts import EVERY, GRADIENTS, MAX_SHARD_BYTES, SAVED
 from tests.distributed.graphs import tiny
 from tests.distributed.layouts import Layout
 from tests.distributed.worker import counting
@@ -41,6 +42,10 @@ def run(layout: Layout, folder: Path) -> None:
         except CheckpointError as error:
             told = str(error)
     torch.save({"read": read[0], "held": held, "told": told}, folder / f"{layout.id}.{distributed.get_rank()}.pt")
+    if layout.id == SAVED:
+        stages = [data_parallel(model) for model in models]
+        optimizer = get_megatron_optimizer(OptimizerConfig(optimizer="adam", lr=1e-3), stages)
+        checkpoint.save(folder / "checkpoints" / "step-00000001", stages, optimizer, {})
     if layout.id in GRADIENTS:
         export_gradients(models, folder, layout)
     parallel_state.destroy_model_parallel()

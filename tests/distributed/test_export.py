@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import load_file
 from transformers import Gemma4ForConditionalGeneration
 
+from adapters.cli import weights as cli
 from adapters.huggingface.checkpoint import INDEX
 from adapters.huggingface.export_weights import export_weights
 from adapters.huggingface.import_weights import import_weights
@@ -108,6 +109,11 @@ def test_transformers_reads_it(two, folder):
     expected = load_file(folder / "experts" / "model.safetensors")
     state = model.state_dict()
     assert all(torch.equal(state[name], tensor) for name, tensor in expected.items())
+
+
+def test_a_runs_checkpoint_of_two_ranks_is_exported_by_one(two, one_rank, folder):
+    cli.export(two / "checkpoints" / "step-00000001", folder / "from_run", max_shard_gb=MAX_SHARD_BYTES / 1e9)
+    assert files(folder / "from_run") == one_rank["experts"]
 
 
 def test_swapped_halves_show(two, one_rank):

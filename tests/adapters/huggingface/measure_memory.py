@@ -24,7 +24,7 @@ from adapters.huggingface.config import plain
 from adapters.huggingface.export_weights import export_weights
 from adapters.huggingface.import_weights import import_weights
 from composer import load
-from tests.adapters.huggingface.tiny_checkpoints import SPEC, tiny_config
+from tests.adapters.huggingface.tiny_checkpoints import EXPERTS, SPEC, tiny_config
 
 LARGE = {
     "vocab_size": 98_304,
@@ -59,7 +59,8 @@ def restart() -> None:
 def main(action: str, directory: str, layout: str = "") -> None:
     adapters.megatron.runtime.init(**LAYOUTS[layout])
     shape, settings = PARALLEL if layout else {}, {"sequence_parallel": True} if layout == "tp2" else {}
-    adapters.megatron.build(load(SPEC, hf=plain(tiny_config(**shape))), **settings)  # loads what has to be loaded
+    # Loads what has to be loaded.
+    adapters.megatron.build(load(SPEC, hf=plain(tiny_config(**EXPERTS, **shape))), **settings)
     restart()
     before = resident("VmRSS")
     source = tiny_config(**LARGE, **shape) if action == "export" else directory
