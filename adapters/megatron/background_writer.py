@@ -72,5 +72,3 @@ class BackgroundWriter:
         """
         self._calls.maybe_finalize_async_calls(blocking=wait)
         return self._calls.get_num_unfinalized_calls() == 0
-
-

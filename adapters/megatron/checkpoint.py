@@ -76,9 +76,7 @@ def save(
     steps, model = optimizer_state.steps_done(optimizer), _model_tensors(stages)
     tensors = {"model": model, "optimizer": optimizer_state.sharded_tensors(optimizer, model, loading=False)}
     with reporting():
-        request: Any = dist_checkpointing.save(
-            tensors, str(staging), async_sharded_save=True, async_strategy="mcore"
-        )
+        request: Any = dist_checkpointing.save(tensors, str(staging), async_sharded_save=True, async_strategy="mcore")
     random_state.save_random(staging, distributed.get_rank())
     record = Record(progress, _layout(), optimizer_state.kind_of(optimizer), steps, random_state.seed_from_now())
     _on_first_rank(folder, partial(_describe, staging, graph, record))
