@@ -20,10 +20,9 @@ from adapters.huggingface.import_weights import import_weights
 from adapters.megatron import build, checkpoint, runtime
 from adapters.megatron.schedule import data_parallel, forward_backward
 from tests.distributed.export_faults import broken
-from tests.distributed.export_layouts import EVERY, GRADIENTS, MAX_SHARD_BYTES, SAVED
+from tests.distributed.export_layouts import EVERY, GRADIENTS, MAX_SHARD_BYTES, SAVED, Layout
 from tests.distributed.graphs import tiny
-from tests.distributed.layouts import Layout
-from tests.distributed.worker import counting
+from tests.distributed.reading import counting
 
 
 def run(layout: Layout, folder: Path) -> None:
