@@ -143,7 +143,7 @@ def load(folder: Path, stages: Sequence[nn.Module], optimizer: Any | None) -> di
     for name, stage in zip(model, stages, strict=True):
         _bare(stage).load_state_dict(loaded["model"][name])
     if optimizer is not None:
-        optimizer_state.load_tensors(optimizer, loaded["optimizer"], record.steps)
+        optimizer_state.load_tensors(optimizer, loaded.get("optimizer", {}), record.steps)
         if record.layout == _layout():
             random_state.load_random(folder, distributed.get_rank())
         else:

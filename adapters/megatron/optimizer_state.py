@@ -4,7 +4,6 @@ Moments and fp32 copies are saved in the shape of their parameter, so that any l
 were made. Learning rates, decay and groups are not: they come from the settings of the run that loads.
 """
 
-from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -22,14 +21,13 @@ def kind_of(optimizer: Any) -> str:
     return "with fp32 copies" if first.config.bf16 or first.config.fp16 else "plain"
 
 
-def parts_of(optimizer: Any) -> Iterator[Any]:
-    """Megatron-Core's optimizers (of experts, of the rest) that have something to train on this rank."""
-    for part in getattr(optimizer, "chained_optimizers", [optimizer]):
-        if not part.is_stub_optimizer:
-            yield part
+def parts_of(optimizer: Any) -> dict[str, Any]:
+    """Megatron-Core's optimizers (of experts, of the rest) that have something to train on this rank, by number."""
+    parts = enumerate(getattr(optimizer, "chained_optimizers", [optimizer]))
+    return {str(number): part for number, part in parts if not part.is_stub_optimizer}
 
 
-def sharded_tensors(optimizer: Any, model: dict[str, Any], *, loading: bool) -> list[dict[str, Any]]:
+def sharded_tensors(optimizer: Any, model: dict[str, Any], *, loading: bool) -> dict[str, dict[str, Any]]:
     """For each part its tensors, described for `dist_checkpointing`; every rank calls it.
 
     Args:
@@ -37,12 +35,13 @@ def sharded_tensors(optimizer: Any, model: dict[str, Any], *, loading: bool) -> 
         model: sharded state dicts of this rank's stages, by anything.
         loading: values do not matter yet.
     """
-    return [_tensors(part, model, loading) for part in parts_of(optimizer)]
+    return {number: _tensors(part, model, loading) for number, part in parts_of(optimizer).items()}
 
 
-def load_tensors(optimizer: Any, loaded: list[dict[str, Any]], steps: int) -> None:
+def load_tensors(optimizer: Any, loaded: dict[str, dict[str, Any]], steps: int) -> None:
     """Put loaded tensors, in the structure of `sharded_tensors`, and the number of steps into an optimizer."""
-    for part, tensors in zip(parts_of(optimizer), loaded, strict=True):
+    for number, part in parts_of(optimizer).items():
+        tensors = loaded[number]
         if isinstance(part, DistributedOptimizer):
             # Torch's AdamW counts steps in a tensor for each parameter, and Megatron-Core would look for each of those
             # among what was loaded. A number it passes over.
@@ -65,7 +64,7 @@ def load_tensors(optimizer: Any, loaded: list[dict[str, Any]], steps: int) -> No
 def steps_done(optimizer: Any) -> int:
     """How many steps were made; the same on every rank, also where there is nothing to train."""
     done = 0
-    for part in parts_of(optimizer):
+    for part in parts_of(optimizer).values():
         counters = [*part.optimizer.state.values(), *part.optimizer.param_groups]
         done = next((int(counter["step"]) for counter in counters if "step" in counter), done)
     found: list[Any] = [None] * distributed.get_world_size()
@@ -85,7 +84,7 @@ def _tensors(part: Any, model: dict[str, Any], loading: bool) -> dict[str, Any]:
         return {"state": tree["param_state"] or {}}
     state = {key: value for key, value in tree.get("optimizer", tree)["state"].items() if key != "common_step"}
     copies = {f"{i}.{j}": copy for i, group in enumerate(tree.get(COPIES, ())) for j, copy in enumerate(group)}
-    return {"state": state, COPIES: copies}
+    return {"state": state} | ({COPIES: copies} if copies else {})
 
 
 def _initialise(part: Any) -> None:
