@@ -70,9 +70,7 @@ class BackgroundWriter:
             Whether nothing is under way any more.
 
         Raises:
-            CheckpointException: a rank's writer failed.
+            CheckpointException: (torch's) a rank's writer failed; on every rank.
         """
         self._calls.maybe_finalize_async_calls(blocking=wait)
         return self._calls.get_num_unfinalized_calls() == 0
-
-

@@ -60,7 +60,9 @@ HOPS = (
         ("dp2", "tp2sp"), ("tp2sp", "dp2"), ("dp2", "pp2vp2"), ("pp2vp2", "pp2"), ("pp2", "pp2vp2"), ("pp2", "tp2"),
         ("pp2_uneven", "dp2"),
     )],
-    *[(DENSE, True, source, target) for source, target in (("dp2", "tp2"), ("tp2", "dp2"), ("dp2", "pp2"), ("pp2", "dp2"))],
+    *[(DENSE, True, source, target) for source, target in (
+        ("dp2", "tp2"), ("tp2", "dp2"), ("dp2", "pp2"), ("pp2", "dp2"),
+    )],
     *[(EXPERTS, False, source, target) for source, target in (
         ("dp2", "ep2"), ("ep2", "dp2"), ("tp2sp", "pp2vp2"), ("pp2vp2", "tp2sp"), ("ep2tp2", "ep2"),
     )],
@@ -74,7 +76,7 @@ def _hop(layouts: dict[str, Case], shared: bool, source: str, target: str, fault
 
 
 RESHARDED = tuple(_hop(*hop) for hop in HOPS)
-SOURCES = tuple({hop.source.id: hop.source for hop in RESHARDED}.values()) + (DENSE["tp2sp_dropout"],)
+SOURCES = (*{hop.source.id: hop.source for hop in RESHARDED}.values(), DENSE["tp2sp_dropout"])
 RESUMED = tuple(Hop(source, source) for source in SOURCES)
 FAULTS = (
     _hop(DENSE, False, "tp2sp", "dp2", "gate_and_up_not_apart"),

@@ -8,10 +8,12 @@ import sys
 from pathlib import Path
 
 import psutil
+import pytest
 import torch
 from megatron.core import parallel_state
 from torch import distributed
 
+from adapters.huggingface.checkpoint_error import CheckpointError
 from adapters.megatron import checkpoint
 from tests.distributed import checkpoint_faults
 from tests.distributed.checkpoint_cases import FAULTS, FURTHER, RESHARDED, RESUMED, SAVED, SOURCES, START, Case, Hop
@@ -35,6 +37,8 @@ def write(case: Case, folder: Path) -> None:
     checkpoint.finish_save()
     found["complete"] = target.exists()
     found["children"] = [child.name() for child in psutil.Process().children(recursive=True)]
+    with pytest.raises(CheckpointError, match="is there already"):
+        checkpoint.save(target, run.stages, run.optimizer, {})
     found["losses"] += [run.step(SAVED + 1 + more) for more in range(1, FURTHER)]
     _report(found, folder, case.id)
 
