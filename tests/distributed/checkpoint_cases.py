@@ -11,9 +11,10 @@ FURTHER = 3  # steps after it where nothing changes
 
 @frozen
 class Case(Layout):
-    """A layout, and whether data-parallel ranks share the optimizer's state out."""
+    """A layout, whether data-parallel ranks share the optimizer's state out, and the nodes that train (none: all)."""
 
     shared: bool = False
+    trains: tuple[str, ...] = ()
 
     @property
     def kind(self) -> str:
@@ -46,6 +47,9 @@ DENSE = {
     "pp2": Case("pp2", "dense", {"pp": 2}),
     "pp2vp2": Case("pp2vp2", "dense", VIRTUAL),
     "pp2_uneven": Case("pp2_uneven", "dense", {"pp": 2}, {"num_layers_in_first_pipeline_stage": 1}),
+    # The last stage has nothing to train: Megatron-Core's optimizer there is empty.
+    "pp2_projector": Case("pp2_projector", "dense", {"pp": 2}, trains=("embed_vision",)),
+    "dp2_projector": Case("dp2_projector", "dense", {}, trains=("embed_vision",)),
     "tp2sp_dropout": Case("tp2sp_dropout", "dense", {"tp": 2}, SP | DROPOUT),
 }
 EXPERTS = {
@@ -58,7 +62,7 @@ EXPERTS = {
 HOPS = (
     *[(DENSE, False, source, target) for source, target in (
         ("dp2", "tp2sp"), ("tp2sp", "dp2"), ("dp2", "pp2vp2"), ("pp2vp2", "pp2"), ("pp2", "pp2vp2"), ("pp2", "tp2"),
-        ("pp2_uneven", "dp2"),
+        ("pp2_uneven", "dp2"), ("pp2_projector", "dp2_projector"), ("dp2_projector", "pp2_projector"),
     )],
     *[(DENSE, True, source, target) for source, target in (
         ("dp2", "tp2"), ("tp2", "dp2"), ("dp2", "pp2"), ("pp2", "dp2"),
@@ -77,9 +81,17 @@ def _hop(layouts: dict[str, Case], shared: bool, source: str, target: str, fault
 
 RESHARDED = tuple(_hop(*hop) for hop in HOPS)
 SOURCES = (*{hop.source.id: hop.source for hop in RESHARDED}.values(), DENSE["tp2sp_dropout"])
-RESUMED = tuple(Hop(source, source) for source in SOURCES)
+UNINTERRUPTED = (
+    "dense-pp2vp2",
+    "dense-tp2sp_dropout",
+    "dense-shared-dp2",
+    "dense-pp2_projector",
+    "experts-ep2",
+    "experts-shared-ep2tp2",
+)
+RESUMED = tuple(Hop(source, source) for source in SOURCES if source.id in UNINTERRUPTED)
 FAULTS = (
-    _hop(DENSE, False, "tp2sp", "dp2", "gate_and_up_not_apart"),
+    _hop(DENSE, False, "dp2", "tp2sp", "gate_and_up_not_apart"),
     _hop(EXPERTS, False, "ep2", "dp2", "experts_in_another_order"),
     _hop(DENSE, True, "dp2", "tp2", "moments_lost"),
     _hop(DENSE, False, "dp2", "dp2", "steps_lost"),

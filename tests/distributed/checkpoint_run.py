@@ -10,9 +10,10 @@ from adapters.huggingface.composed_tensors import rank_tensors
 from adapters.huggingface.rank_share import share_of
 from adapters.huggingface.weight_map import weight_map
 from adapters.megatron import build, runtime
-from adapters.megatron.optimizer import make_optimizer, set_learning_rate
+from adapters.megatron.optimizer import apply_gradients, make_optimizer
 from adapters.megatron.schedule import data_parallel, forward_backward
 from adapters.training.settings import Stage, Training
+from adapters.training.stages import freeze_all_but
 from tests.distributed.checkpoint_cases import Case
 from tests.distributed.graphs import tiny
 
@@ -25,8 +26,11 @@ class Run:
         self.graph = tiny(case.variant)
         virtual = case.sizes.get("virtual_pipeline_model_parallel_size", 0)
         self.models = [build(self.graph, vp_stage=stage, **case.settings).train() for stage in range(virtual) or [None]]
+        stage = Stage("one", 9, case.trains or tuple(self.graph.nodes))
+        for model in self.models:
+            freeze_all_but(model, self.graph, stage)
         self.stages = [data_parallel(model, use_distributed_optimizer=case.shared) for model in self.models]
-        settings = Training((Stage("all", 9, tuple(self.graph.nodes)),), distributed_optimizer=case.shared)
+        settings = Training((stage,), distributed_optimizer=case.shared)
         self.optimizer = make_optimizer(self.stages, settings, self.graph)
         share = len(batches) // parallel_state.get_data_parallel_world_size()
         first = parallel_state.get_data_parallel_rank() * share
@@ -36,8 +40,8 @@ class Run:
         """One optimizer step at a rate of its own. Returns the loss before it."""
         self.optimizer.zero_grad()
         loss = forward_backward(self.stages, self.batches)
-        set_learning_rate(self.optimizer, 1e-3 / number)
-        self.optimizer.step()
+        self.optimizer.prepare_grads()
+        apply_gradients(self.optimizer, 1e-3 / number, float(self.optimizer.get_grad_norm()))
         return loss
 
     def tensors(self) -> list[tuple]:

@@ -24,7 +24,8 @@ def write(case: Case, folder: Path) -> None:
     """Go on from what one rank saved, save, go on. Every other case saves in the background."""
     run = Run(case, _batches(case, folder), seed=1)
     start = Case("one", case.variant, {}, shared=case.shared)
-    checkpoint.load(checkpoint_of(folder, start, START), run.stages, run.optimizer)
+    optimizer = None if case.trains else run.optimizer  # of other parameters than the one that was saved
+    checkpoint.load(checkpoint_of(folder, start, START), run.stages, optimizer)
     found = {"loaded": run.tensors()}
     run.step(SAVED)
     found["saved"] = run.tensors()

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from attrs import evolve
 
 from adapters.megatron import checkpoint
 from adapters.parity.batch import make_batch
@@ -113,7 +114,7 @@ def test_the_same_layout_goes_on_bit_for_bit(hop, ranks):
 @pytest.mark.parametrize("case", SOURCES, ids=lambda case: case.id)
 def test_one_rank_reads_what_two_saved(case, start, ranks):
     folder, _ = start
-    alone = Case("one", case.variant, {}, shared=case.shared)
+    alone = evolve(case, name="one", sizes={}, settings={})
     run = Run(alone, torch.load(folder / f"{case.variant}.pt", weights_only=True), seed=3)
     checkpoint.load(checkpoint_of(folder, case, SAVED), run.stages, run.optimizer)
     assert not different(ranks[case.id]["saved"], whole([run.tensors()]))
