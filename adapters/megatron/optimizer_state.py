@@ -41,14 +41,14 @@ def sharded_tensors(optimizer: Any, model: dict[str, Any], *, loading: bool) -> 
 def load_tensors(optimizer: Any, loaded: dict[str, dict[str, Any]], steps: int) -> None:
     """Put loaded tensors, in the structure of `sharded_tensors`, and the number of steps into an optimizer."""
     for number, part in parts_of(optimizer).items():
-        tensors = loaded[number]
+        tensors = loaded.get(number, {})  # not there if none of its parameters are on this rank
         if isinstance(part, DistributedOptimizer):
             # Torch's AdamW counts steps in a tensor for each parameter, and Megatron-Core would look for each of those
             # among what was loaded. A number it passes over.
             for state in part.optimizer.state.values():
                 if "step" in state:
                     state["step"] = 0
-            part.load_parameter_state_from_fully_reshardable(tensors["state"])
+            part.load_parameter_state_from_fully_reshardable(tensors.get("state", {}))
         else:
             own = part.state_dict()
             inner = own.get("optimizer", own)
@@ -74,14 +74,11 @@ def steps_done(optimizer: Any) -> int:
 
 def _tensors(part: Any, model: dict[str, Any], loading: bool) -> dict[str, Any]:
     _initialise(part)
-    gathering = {
-        "distrib_optim_sharding_type": "fully_reshardable",
-        # On the first data-parallel rank's CPU, not on every rank's device.
-        "distrib_optim_fully_reshardable_mem_efficient": getattr(part, "data_parallel_group_gloo", None) is not None,
-    }
-    tree = part.sharded_state_dict(model, is_loading=loading, metadata=gathering)
     if isinstance(part, DistributedOptimizer):
-        return {"state": tree["param_state"] or {}}
+        # Gathered on the first data-parallel rank's CPU where it can be, not on every rank's device.
+        lean = {"distrib_optim_fully_reshardable_mem_efficient": part.data_parallel_group_gloo is not None}
+        return {"state": part.sharded_param_state_fully_reshardable(model, loading, lean) or {}}
+    tree = part.sharded_state_dict(model, is_loading=loading)
     state = {key: value for key, value in tree.get("optimizer", tree)["state"].items() if key != "common_step"}
     copies = {f"{i}.{j}": copy for i, group in enumerate(tree.get(COPIES, ())) for j, copy in enumerate(group)}
     return {"state": state} | ({COPIES: copies} if copies else {})

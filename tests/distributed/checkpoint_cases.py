@@ -61,11 +61,11 @@ EXPERTS = {
 }
 HOPS = (
     *[(DENSE, False, source, target) for source, target in (
-        ("dp2", "tp2sp"), ("tp2sp", "dp2"), ("dp2", "pp2vp2"), ("pp2vp2", "pp2"), ("pp2", "pp2vp2"), ("pp2", "tp2"),
+        ("dp2", "tp2sp"), ("tp2sp", "dp2"), ("dp2", "pp2vp2"), ("pp2vp2", "pp2"), ("pp2", "pp2vp2"),
         ("pp2_uneven", "dp2"), ("pp2_projector", "dp2_projector"), ("dp2_projector", "pp2_projector"),
     )],
     *[(DENSE, True, source, target) for source, target in (
-        ("dp2", "tp2"), ("tp2", "dp2"), ("dp2", "pp2"), ("pp2", "dp2"),
+        ("dp2", "tp2"), ("tp2", "dp2"), ("dp2", "pp2"), ("pp2_projector", "dp2_projector"),
     )],
     *[(EXPERTS, False, source, target) for source, target in (
         ("dp2", "ep2"), ("ep2", "dp2"), ("tp2sp", "pp2vp2"), ("pp2vp2", "tp2sp"), ("ep2tp2", "ep2"),
