@@ -34,6 +34,8 @@ LAYOUTS = (
     Layout("pp2", "experts", {"pp": 2}),
     Layout("pp2vp2", "dense", {"pp": 2} | VIRTUAL),
     Layout("pp2vp2", "experts", {"pp": 2} | VIRTUAL),
+    Layout("cp2", "dense", {"cp": 2}),
+    Layout("cp2", "experts", {"cp": 2}),
     Layout("dp2", "dense", {}),
     Layout("dp2", "experts", {}),
 )
@@ -41,6 +43,8 @@ COMBINED = (
     Layout("tp2pp2", "dense", {"tp": 2, "pp": 2}, ranks=4),
     Layout("tp2pp2vp2", "experts", {"tp": 2, "pp": 2} | VIRTUAL, SP, ranks=4),
     Layout("tp2dp2", "dense", {"tp": 2}, ranks=4),
+    Layout("cp2tp2", "dense", {"cp": 2, "tp": 2}, SP, ranks=4),
+    Layout("cp2ep2", "experts", {"cp": 2, "ep": 2}, ranks=4),
     Layout("ep2pp2", "experts", {"ep": 2, "pp": 2}, ranks=4),
     Layout("ep2tp2dp2", "experts", {"ep": 2, "tp": 2}, SP, ranks=4),
     Layout("ep4tp2", "experts", {"ep": 4, "tp": 2}, SP, ranks=4),

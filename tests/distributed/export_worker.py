@@ -52,7 +52,7 @@ def run(layout: Layout, folder: Path) -> None:
 
 def export_gradients(models, folder: Path, layout: Layout) -> None:
     """Of one step, as if they were weights."""
-    batches = torch.load(folder / f"{layout.variant}.pt", weights_only=True)
+    batches = torch.load(folder / f"{layout.variant}.{layout.data}.pt", weights_only=True)
     loss = forward_backward([data_parallel(model) for model in models], batches)
     with torch.no_grad():
         for model in models:
