@@ -56,6 +56,7 @@ def host() -> bool:
         _streams()
         _generators()
         _devices()
+        _type_names()
         _collectives()
         _active.add("cpu")
     return True
@@ -110,6 +111,20 @@ def _on_cpu(factory: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]
         return factory(*args, **kwargs)
 
     return made
+
+
+def _type_names() -> None:
+    """Optimizers of Megatron-Core tell precisions by `torch.cuda.FloatTensor` and the like."""
+    named = torch.Tensor.type
+
+    def type_of(self: torch.Tensor, dtype: Any = None, *args: Any, **kwargs: Any) -> Any:
+        if dtype is None:
+            return named(self).replace("torch.", "torch.cuda.", 1)
+        if isinstance(dtype, str):
+            dtype = dtype.replace("torch.cuda.", "torch.", 1)
+        return named(self, dtype, *args, **kwargs)
+
+    torch.Tensor.type = type_of  # type: ignore[assignment,method-assign]
 
 
 def _collectives() -> None:
