@@ -57,7 +57,7 @@ def run_settings(args: Namespace, graph: Graph) -> dict[str, Any]:
     Raises:
         BuildError: arguments that contradict the spec, all of them.
     """
-    given = core_transformer_config_from_args(args, _Given)
+    given: Any = core_transformer_config_from_args(args, _Given)
     chosen = {field.name: getattr(given, field.name) for field in fields(_Given) if _differs(given, field)}
     expected = _arguments(graph)
     problems = [
@@ -66,7 +66,9 @@ def run_settings(args: Namespace, graph: Graph) -> dict[str, Any]:
         for argument in expected
         if not argument.free and getattr(args, argument.name) != argument.value
     ]
-    problems += [f"{_flag(name)} is {chosen[name]}, which no spec can say" for name in sorted(_OTHER_MODELS & set(chosen))]
+    problems += [
+        f"{_flag(name)} is {chosen[name]}, which no spec can say" for name in sorted(_OTHER_MODELS & set(chosen))
+    ]
     if problems:
         raise BuildError(
             f"Megatron-LM's arguments contradict {graph.name}: {'; '.join(problems)}. "
@@ -85,7 +87,7 @@ class _Given(TransformerConfig):
     def __post_init__(self) -> None: ...
 
 
-def _differs(given: _Given, field: Any) -> bool:
+def _differs(given: TransformerConfig, field: Any) -> bool:
     default = field.default if field.default_factory is MISSING else field.default_factory()
     return getattr(given, field.name) != default
 

@@ -63,7 +63,7 @@ def model_provider(
         elif config is not None:
             raise BuildError(f"a {type(config).__name__} was given, which has no graph: leave it to the provider")
         else:
-            args = get_args()
+            args: Any = get_args()
             settings = run_settings(args, graph) | overrides
             model = build(graph, dtype=args.params_dtype, **place, **settings)
         if weights is not None:
@@ -99,7 +99,7 @@ def forward_step(data_iterator: Iterator[MicroBatch], model: nn.Module) -> tuple
     Raises:
         ArgumentError: pipeline stages, and a micro-batch that is not [micro_batch_size, seq_length].
     """
-    timers = get_timers()
+    timers: Any = get_timers()
     timers("batch-generator", log_level=2).start()
     batch = _arguments(next(data_iterator))
     _check_shape(batch["labels"])
@@ -109,8 +109,9 @@ def forward_step(data_iterator: Iterator[MicroBatch], model: nn.Module) -> tuple
 
 
 def _loss(loss_mask: Tensor, losses: Tensor) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+    args: Any = get_args()
     total, tokens = (losses * loss_mask).sum(), loss_mask.sum()
-    if get_args().check_for_nan_in_loss_and_grad:
+    if args.check_for_nan_in_loss_and_grad:
         get_rerun_state_machine().validate_result(
             result=total,
             rejection_func=lambda value: not torch.isfinite(value),
@@ -133,7 +134,7 @@ def _arguments(batch: MicroBatch) -> dict[str, Any]:
 
 
 def _check_shape(labels: Tensor) -> None:
-    args = get_args()
+    args: Any = get_args()
     wanted = (args.micro_batch_size, args.seq_length)
     if args.pipeline_model_parallel_size > 1 and tuple(labels.shape) != wanted:
         raise ArgumentError(
@@ -144,7 +145,9 @@ def _check_shape(labels: Tensor) -> None:
 
 def _check_groups(groups: Any) -> None:
     if groups is not None and groups.tp is not parallel_state.get_tensor_model_parallel_group():
-        raise BuildError("process groups other than those of parallel_state were given; a composed model lives on those")
+        raise BuildError(
+            "process groups other than those of parallel_state were given; a composed model lives on those"
+        )
 
 
 def _use_compiled_data_helpers() -> None:
