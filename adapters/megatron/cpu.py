@@ -7,6 +7,7 @@ generator, `cuda` as a device name means `cpu`.
 
 import contextlib
 import functools
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -56,8 +57,8 @@ def host() -> bool:
         _streams()
         _generators()
         _devices()
-        _type_names()
         _collectives()
+        _tensor_types()
         _active.add("cpu")
     return True
 
@@ -113,20 +114,6 @@ def _on_cpu(factory: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]
     return made
 
 
-def _type_names() -> None:
-    """Optimizers of Megatron-Core tell precisions by `torch.cuda.FloatTensor` and the like."""
-    named = torch.Tensor.type
-
-    def type_of(self: torch.Tensor, dtype: Any = None, *args: Any, **kwargs: Any) -> Any:
-        if dtype is None:
-            return named(self).replace("torch.", "torch.cuda.", 1)
-        if isinstance(dtype, str):
-            dtype = dtype.replace("torch.cuda.", "torch.", 1)
-        return named(self, dtype, *args, **kwargs)
-
-    torch.Tensor.type = type_of  # type: ignore[assignment,method-assign]
-
-
 def _collectives() -> None:
     """Gloo takes split sizes as lists; the expert dispatcher leaves them as tensors where there is no device copy."""
     from megatron.core.tensor_parallel import mappings
@@ -141,3 +128,19 @@ def _collectives() -> None:
 
 def _as_list(splits: Any) -> Any:
     return splits.tolist() if torch.is_tensor(splits) else splits
+
+
+def _tensor_types() -> None:
+    """Optimizers of Megatron-Core ask a tensor for its type by name, and know CUDA's names only.
+
+    Only Megatron-Core is told so: others that ask (torch's own wrappers, DeepSpeed) tell devices apart by it.
+    """
+    type_of = torch.Tensor.type
+
+    def named(self: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
+        found = type_of(self, *args, **kwargs)
+        if args or kwargs or not sys._getframe(1).f_globals.get("__name__", "").startswith("megatron."):
+            return found
+        return found.replace("torch.", "torch.cuda.", 1)
+
+    torch.Tensor.type = named  # type: ignore[assignment,method-assign]
