@@ -64,6 +64,7 @@ def model_provider(
             raise BuildError(f"a {type(config).__name__} was given, which has no graph: leave it to the provider")
         else:
             args: Any = get_args()
+            _check_overlap(args, graph)
             settings = run_settings(args, graph) | overrides
             model = build(graph, dtype=args.params_dtype, **place, **settings)
         if weights is not None:
@@ -147,6 +148,17 @@ def _check_groups(groups: Any) -> None:
     if groups is not None and groups.tp is not parallel_state.get_tensor_model_parallel_group():
         raise BuildError(
             "process groups other than those of parallel_state were given; a composed model lives on those"
+        )
+
+
+def _check_overlap(args: Any, graph: Graph) -> None:
+    """See `ComposedDataParallel`, which our own loop has in place of Megatron-LM's wrapper."""
+    sometimes_idle = any(declared.optional for declared in graph.inputs.values())
+    if args.overlap_grad_reduce and sometimes_idle and args.data_parallel_size * args.context_parallel_size > 1:
+        raise BuildError(
+            "--overlap-grad-reduce: Megatron-LM's wrapper would wait for ever for gradients of a tower that a batch "
+            f"without {', '.join(name for name, declared in graph.inputs.items() if declared.optional)} leaves idle. "
+            "Leave it out, or train with `vlm-composer train`, which overlaps the decoder's"
         )
 
 

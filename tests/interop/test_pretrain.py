@@ -63,6 +63,7 @@ def own_losses(graph, checkpoint):
         pytest.param("experts", 2, TENSOR + EXPERT, RANKS, id="tp2ep2"),
         pytest.param("dense", 2, (*PIPELINE, "--num-layers-per-virtual-pipeline-stage", 1), RANKS, id="pp2vp2"),
         pytest.param("dense", 2, TENSOR + RECOMPUTE, RANKS, id="tp2-recompute", marks=pytest.mark.slow),
+        pytest.param("dense", 2, ("--context-parallel-size", 2), RANKS, id="cp2", marks=pytest.mark.slow),
         pytest.param("dense", 2, ("--use-distributed-optimizer",), RANKS, id="dp2", marks=pytest.mark.slow),
     ],
 )

@@ -57,6 +57,12 @@ def test_other_process_groups_are_refused(graph):
         provider.model_provider(graph)(pg_collection=SimpleNamespace(tp=object()))
 
 
+def test_gradients_of_idle_towers_are_not_waited_for(graph, megatron_lm):
+    vars(megatron_lm).update(overlap_grad_reduce=True, data_parallel_size=2, context_parallel_size=1)
+    with pytest.raises(BuildError, match="a batch without pixel_values, image_position_ids leaves idle. Leave it out"):
+        provider.model_provider(graph)()
+
+
 def test_batches_of_our_own_loop_are_taken(graph, megatron_lm):
     ones = torch.ones(1, 28)
     batch = Batch(IDS, IDS, ones, ones.bool(), None, None, torch.tensor([0]))
