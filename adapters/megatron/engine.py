@@ -30,9 +30,7 @@ class MegatronEngine:
     starts from the bf16 ones.
     """
 
-    def __init__(
-        self, models: Sequence[ComposedModel], settings: Training, *, bucket_size: int | None = None
-    ) -> None:
+    def __init__(self, models: Sequence[ComposedModel], settings: Training, *, bucket_size: int | None = None) -> None:
         """Take this rank's stages over.
 
         Args:

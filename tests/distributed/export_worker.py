@@ -9,7 +9,6 @@ import sys
 from pathlib import Path
 
 import torch
-from megatron.core import parallel_state
 from megatron.core.optimizer import OptimizerConfig, get_megatron_optimizer
 from torch import distributed
 
@@ -47,7 +46,7 @@ def run(layout: Layout, folder: Path) -> None:
         checkpoint.save(folder / "checkpoints" / "step-00000001", stages, optimizer, {})
     if layout.id in GRADIENTS:
         export_gradients(models, folder, layout)
-    parallel_state.destroy_model_parallel()
+    runtime.leave()
 
 
 def export_gradients(models, folder: Path, layout: Layout) -> None:

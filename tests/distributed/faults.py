@@ -33,32 +33,44 @@ def importing(fault):
 
 def break_model(fault, model):
     """Break what `fault` names in a stage."""
-    match fault:
-        case "head_norms_not_summed":
-            for name, module in model.language_model.named_modules():
-                if name.endswith(("q_norm", "k_norm")):
-                    assert module.sum_over is not None
-                    module.sum_over = None
-        case "router_scales_not_summed":
-            for name, parameter in model.named_parameters():
-                if name.endswith(("input_scale", "expert_scale")):
-                    parameter.sequence_parallel = False
-        case "tied_table_summed_on_one_stage_only":
-            model.share_embeddings_and_output_weights = False
-        case "tower_not_summed":
-            for parameter in model.vision_tower.parameters():
-                parameter.average_gradients_across_tp_domain = False
-        case "every_rank_encodes_all":
-            model._encoding = None
-        case "freezing_ignored":
-            model.freeze = lambda **_: None
-        case "gradients_of_one_rank_lost":
-            if parallel_state.get_data_parallel_rank() == 1:
-                model.embed_vision.register_full_backward_hook(lambda _, inputs, __: tuple(each * 0 for each in inputs))
-        case "masks_in_sequence_order":
-            model.language_model.register_forward_pre_hook(_masks_in_sequence_order)
-        case "positions_of_the_other_rank":
-            model.language_model.register_forward_pre_hook(_positions_of_the_other_rank)
+    change = MODEL_FAULTS.get(fault)
+    if change is not None:
+        change(model)
+
+
+def _head_norms_not_summed(model):
+    for name, module in model.language_model.named_modules():
+        if name.endswith(("q_norm", "k_norm")):
+            assert module.sum_over is not None
+            module.sum_over = None
+
+
+def _router_scales_not_summed(model):
+    for name, parameter in model.named_parameters():
+        if name.endswith(("input_scale", "expert_scale")):
+            parameter.sequence_parallel = False
+
+
+def _tied_table_summed_on_one_stage_only(model):
+    model.share_embeddings_and_output_weights = False
+
+
+def _tower_not_summed(model):
+    for parameter in model.vision_tower.parameters():
+        parameter.average_gradients_across_tp_domain = False
+
+
+def _every_rank_encodes_all(model):
+    model._encoding = None
+
+
+def _freezing_ignored(model):
+    model.freeze = lambda **_: None
+
+
+def _gradients_of_one_rank_lost(model):
+    if parallel_state.get_data_parallel_rank() == 1:
+        model.embed_vision.register_full_backward_hook(lambda _, inputs, __: tuple(each * 0 for each in inputs))
 
 
 def break_batches(fault, model, own):
@@ -82,14 +94,27 @@ def _without_images(batch):
     return batch | dict.fromkeys(PICTURES) | {"input_ids": text, "images_per_sample": torch.zeros(1, dtype=torch.int64)}
 
 
-def _masks_in_sequence_order(module, args):
+def _sequence_order(module, args):
     embeddings, metadata, rotation = args
     order = SequenceShare(ranks=2).rank_order(metadata.shape[-1], metadata.device)
     return embeddings, metadata[:, :, order.argsort()], rotation
 
 
-def _positions_of_the_other_rank(module, args):
+def _other_positions(module, args):
     embeddings, metadata, rotation = args
     order = SequenceShare(ranks=2).rank_order(metadata.shape[-1], metadata.device)
     other = SequenceShare(1 - parallel_state.get_context_parallel_rank(), 2).own(order)
     return embeddings, metadata, position_rotation(other[None], module.frequencies(metadata.device), rotation.dtype)
+
+
+MODEL_FAULTS = {
+    "head_norms_not_summed": _head_norms_not_summed,
+    "router_scales_not_summed": _router_scales_not_summed,
+    "tied_table_summed_on_one_stage_only": _tied_table_summed_on_one_stage_only,
+    "tower_not_summed": _tower_not_summed,
+    "every_rank_encodes_all": _every_rank_encodes_all,
+    "freezing_ignored": _freezing_ignored,
+    "gradients_of_one_rank_lost": _gradients_of_one_rank_lost,
+    "masks_in_sequence_order": lambda model: model.language_model.register_forward_pre_hook(_sequence_order),
+    "positions_of_the_other_rank": lambda model: model.language_model.register_forward_pre_hook(_other_positions),
+}

@@ -9,6 +9,21 @@ from adapters.prove.layouts.running import LayoutsReport
 if TYPE_CHECKING:
     from rich.console import Console
 
+INTRODUCTION = """\
+# {spec} under parallel layouts
+
+Written by `vlm-composer prove specs/{spec}.yaml --layout all --write docs/models`. Tiny models with the structure of
+the spec's default checkpoint, in float32, each rank a process; the measure is one process, sample by sample, without
+schedules, wrappers or packing. Bound for the loss and for every gradient: {bound}, relative.
+
+- **loss, gradients**: the worst of three global batches: pictures in most rows, on some data-parallel ranks only, and
+  none. Gradients are sent while others are computed.
+- **packed**: the worst gradient of four packed rows of two documents each, against the documents alone.
+- **rows turned**: feature rows whose sign was changed, one decoder layer of each kind attending alone; exactly the
+  tokens that the mask rule lets see them changed, in their own document.
+- **images a rank**: encoded by each rank, of those in the packed rows; no image is encoded twice.
+- In every layout each role was frozen in turn, and gradient reached exactly the other nodes."""
+
 
 def print_report(report: LayoutsReport, console: "Console | None" = None) -> None:
     """A line for each model and layout, then everything that is wrong."""
@@ -44,7 +59,7 @@ def _cells(proof: LayoutProof) -> tuple[str, ...]:
         f"{max(batch.gradient for batch in others):.0e}",
         f"{max(batch.gradient for batch in packed):.0e}",
         str(proof.rows),
-        _images(others[0]),
+        _images(packed[0]),
     )
 
 
@@ -54,20 +69,9 @@ def _images(batch: BatchProof) -> str:
 
 def write_page(report: LayoutsReport, folder: Path) -> Path:
     """`NAME.layouts.md`: what was compared, and the table. Returns its path."""
+    about = INTRODUCTION.format(spec=report.spec, bound=f"{BOUND:.0e}")
     lines = [
-        f"# {report.spec} under parallel layouts",
-        "",
-        f"Written by `vlm-composer prove specs/{report.spec}.yaml --layout all --write docs/models`. Tiny models with",
-        "the structure of the spec's default checkpoint, in float32, each rank a process; the measure is one process, sample",
-        f"by sample, without schedules, wrappers or packing. Bound for the loss and for every gradient: {BOUND:.0e}, relative.",
-        "",
-        "- **loss, gradients**: the worst of three global batches: pictures in most rows, on some data-parallel ranks only,",
-        "  and none; gradients are sent while others are computed.",
-        "- **packed**: the worst gradient of four packed rows of two documents each, against the documents alone.",
-        "- **rows turned**: feature rows whose sign was changed, one decoder layer of each kind attending alone; exactly",
-        "  the tokens that the mask rule lets see them changed, in their own document.",
-        "- **images a rank**: encoded by each rank in the first global batch; no image is encoded twice.",
-        "- In every layout each role was frozen in turn, and gradient reached exactly the other nodes.",
+        *about.splitlines(),
         "",
         "| model | layout | ranks | loss | gradients | packed | rows turned | images a rank |",
         "|---|---|---|---|---|---|---|---|",

@@ -1,4 +1,4 @@
-"""From a spec and layouts to proofs: the measure in this process, the layouts in others, one launch a number of ranks."""
+"""From a spec and layouts to proofs: the measure in this process, the layouts in others, one launch a rank count."""
 
 import os
 import subprocess

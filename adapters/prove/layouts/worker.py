@@ -157,7 +157,7 @@ def run(case: Case, folder: Path) -> None:
 def write(case: Case, folder: Path, found: dict[str, Any]) -> None:
     """Leave what was found, and the groups of the layout."""
     (folder / f"{case.id}.{distributed.get_rank()}.json").write_text(json.dumps(found), encoding="utf-8")
-    parallel_state.destroy_model_parallel()
+    runtime.leave()
 
 
 if __name__ == "__main__":
