@@ -7,11 +7,10 @@ from typing import Any
 
 import torch
 from megatron.core import parallel_state
-from megatron.core.distributed import DistributedDataParallel
 from megatron.core.optimizer import MegatronOptimizer
 
 from adapters.megatron import checkpoint, replicas
-from adapters.megatron.collective_order import await_parameters, fetch_parameters
+from adapters.megatron.data_parallel import ComposedDataParallel
 from adapters.megatron.layout import sequence_multiple
 from adapters.megatron.module import ComposedModel
 from adapters.megatron.optimizer import apply_gradients, make_optimizer
@@ -30,9 +29,7 @@ class MegatronEngine:
     starts from the bf16 ones.
     """
 
-    def __init__(
-        self, models: Sequence[ComposedModel], settings: Training, *, bucket_size: int | None = None
-    ) -> None:
+    def __init__(self, models: Sequence[ComposedModel], settings: Training, *, bucket_size: int | None = None) -> None:
         """Take this rank's stages over.
 
         Args:
@@ -48,7 +45,7 @@ class MegatronEngine:
         self.data_ranks = parallel_state.get_data_parallel_world_size()
         self.sequence_multiple = sequence_multiple(settings.layout)
         self.uniform = settings.layout.pp > 1
-        self.stages: list[DistributedDataParallel] = []
+        self.stages: list[ComposedDataParallel] = []
         self._optimizer: MegatronOptimizer | None = None
 
     @property
@@ -75,9 +72,7 @@ class MegatronEngine:
     def step(self, batches: Sequence[Batch], lr: float) -> StepResult:
         """See `Engine.step`; all micro-batches of one shape if `uniform`."""
         self.optimizer.zero_grad()
-        fetch_parameters(self.stages)
         loss = forward_backward(self.stages, [self._inputs(batch) for batch in batches])
-        await_parameters(self.stages)
         self.optimizer.prepare_grads()
         norm = float(self.optimizer.get_grad_norm())
         # Both are the same on every rank, so all of them stop, and none has changed a parameter.
