@@ -13,3 +13,11 @@ class TrainingError(Exception):
 
 class DataError(TrainingError):
     """A sample of the data folder cannot be used; the message starts with its file and line."""
+
+
+class NonFiniteError(TrainingError):
+    """The loss or the gradient norm of a step is no finite number; parameters are as they were before the step."""
+
+    def __init__(self, loss: float, grad_norm: float, details: str = "") -> None:
+        self.loss, self.grad_norm = loss, grad_norm
+        super().__init__(f"loss {loss}, gradient norm {grad_norm}{details}")

@@ -1,8 +1,10 @@
 """What a training run takes besides the model and the data: a small file of its own, checked like a spec."""
 
-from typing import Any, Literal
+from typing import Literal
 
 from attrs import field, frozen
+
+from adapters.training.layout_settings import Checkpoints, Layout, Zero
 
 
 def _doc(text: str) -> dict[str, str]:
@@ -32,6 +34,9 @@ class OptimizerSettings:
     beta2: float = field(default=0.95, metadata=_doc("Decay of the second moment."))
     eps: float = field(default=1e-8, metadata=_doc("Added to the root of the second moment."))
     clip: float = field(default=1.0, metadata=_doc("Largest global norm of the gradient; 0: no clipping."))
+    lr_multipliers: dict[str, float] = field(
+        factory=dict, metadata=_doc("Factor on the learning rate of single nodes, by name; 0: no change at all.")
+    )
 
 
 @frozen
@@ -75,30 +80,20 @@ class Training:
         metadata=_doc("Samples of about the same length share a batch: less padding."),
     )
     seed: int = field(default=0, metadata=_doc("Seed of fresh parameters and of the order of samples."))
+    engine: Literal["megatron", "deepspeed"] = field(default="megatron", metadata=_doc("What runs optimizer steps."))
+    precision: Literal["fp32", "bf16"] = field(
+        default="fp32",
+        metadata=_doc("Of parameters and activations; with bf16 the optimizer keeps fp32 parameters and gradients."),
+    )
+    layout: Layout = field(factory=Layout, metadata=_doc("Model parallelism."))
+    distributed_optimizer: bool = field(
+        default=False, metadata=_doc("Share optimizer state out over data-parallel ranks.")
+    )
+    overlap: bool = field(
+        default=False, metadata=_doc("Reduce gradients (and gather parameters) while the model computes.")
+    )
+    zero: Zero = field(factory=Zero, metadata=_doc("ZeRO; for `engine: deepspeed`."))
+    checkpoints: Checkpoints = field(factory=Checkpoints, metadata=_doc("What is saved to resume from."))
     optimizer: OptimizerSettings = field(factory=OptimizerSettings, metadata=_doc("Optimizer and schedule."))
     pictures: PictureSettings = field(factory=PictureSettings, metadata=_doc("Pictures."))
     chat: ChatTemplate = field(factory=ChatTemplate, metadata=_doc("Text around turns and pictures."))
-
-
-def findings(settings: Training) -> list[tuple[str, str]]:
-    """Everything wrong with the values alone: (path, message) each."""
-    found: list[tuple[str, str]] = []
-    positive: dict[str, Any] = {
-        "micro_batch": settings.micro_batch,
-        "global_batch": settings.global_batch,
-        "max_length": settings.max_length,
-        "pictures.max_features": settings.pictures.max_features,
-        **{f"stages[{index}].steps": stage.steps for index, stage in enumerate(settings.stages)},
-    }
-    found += [(path, f"{value} is not positive.") for path, value in positive.items() if value <= 0]
-    if not settings.stages:
-        found.append(("stages", "no stage: nothing would train."))
-    if settings.micro_batch > 0 and settings.global_batch % settings.micro_batch:
-        found.append(("global_batch", f"{settings.global_batch} is no multiple of micro_batch {settings.micro_batch}."))
-    if settings.optimizer.lr <= 0:
-        found.append(("optimizer.lr", f"{settings.optimizer.lr} is not positive."))
-    placeholders = {"chat.user": "{text}", "chat.system": "{text}", "chat.image": "{placeholders}"}
-    for path, needed in placeholders.items():
-        if getattr(settings.chat, path.removeprefix("chat.")).count(needed) != 1:
-            found.append((path, f"must hold {needed} exactly once."))
-    return found

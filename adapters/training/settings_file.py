@@ -4,8 +4,9 @@ from pathlib import Path
 
 from attrs import asdict
 
+from adapters.training.findings import findings
 from adapters.training.problems import TrainingError
-from adapters.training.settings import Training, findings
+from adapters.training.settings import Training
 from composer import SpecError
 from composer.decode import DecodeError, reader_of
 from composer.emit import emit

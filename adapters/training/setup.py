@@ -5,9 +5,10 @@ from typing import Any
 
 from adapters.training.collator import Collator
 from adapters.training.encoding import ChatEncoder, load_tokenizer
+from adapters.training.findings import findings
 from adapters.training.patches import PatchGrid
 from adapters.training.problems import TrainingError
-from adapters.training.settings import Training, findings
+from adapters.training.settings import Training
 from adapters.training.stages import unknown_nodes
 from composer import Graph
 
@@ -21,7 +22,7 @@ def check_settings(settings: Training, graph: Graph) -> None:
     Raises:
         TrainingError: with all problems at once.
     """
-    found = findings(settings) + unknown_nodes(settings.stages, graph)
+    found = findings(settings) + unknown_nodes(settings, graph)
     longest = graph.decoder().config.config.max_positions
     if settings.max_length > longest:
         found.append(("max_length", f"{settings.max_length} is beyond the decoder's {longest} positions."))

@@ -6,7 +6,7 @@ import torch
 from attrs import frozen
 from torch import nn
 
-from adapters.training.settings import OptimizerSettings, Stage
+from adapters.training.settings import OptimizerSettings, Stage, Training
 from composer import Graph
 
 
@@ -20,19 +20,25 @@ class NodeSize:
     trains: bool
 
 
-def unknown_nodes(stages: tuple[Stage, ...], graph: Graph) -> list[tuple[str, str]]:
-    """(path, message) for every name in `trains` that is no node of the graph, and every stage that trains none."""
+def unknown_nodes(settings: Training, graph: Graph) -> list[tuple[str, str]]:
+    """(path, message) for every name in the settings that is no node of the graph, and every stage that trains none."""
     found = []
-    for index, stage in enumerate(stages):
+    for index, stage in enumerate(settings.stages):
         path = f"stages[{index}].trains"
         if not stage.trains:
             found.append((path, f"stage {stage.name} trains nothing."))
-        for position, name in enumerate(stage.trains):
-            if name not in graph.nodes:
-                near = difflib.get_close_matches(name, graph.nodes, n=1)
-                hint = f" Did you mean {near[0]}?" if near else ""
-                found.append((f"{path}[{position}]", f"no node {name}.{hint} Nodes: {', '.join(graph.nodes)}."))
+        found += [
+            _unknown(f"{path}[{at}]", name, graph) for at, name in enumerate(stage.trains) if name not in graph.nodes
+        ]
+    factors = settings.optimizer.lr_multipliers
+    found += [_unknown(f"optimizer.lr_multipliers.{name}", name, graph) for name in factors if name not in graph.nodes]
     return found
+
+
+def _unknown(path: str, name: str, graph: Graph) -> tuple[str, str]:
+    near = difflib.get_close_matches(name, graph.nodes, n=1)
+    hint = f" Did you mean {near[0]}?" if near else ""
+    return path, f"no node {name}.{hint} Nodes: {', '.join(graph.nodes)}."
 
 
 def node_module(model: nn.Module, node: str) -> nn.Module:

@@ -1,0 +1,76 @@
+"""Megatron-Core's AdamW over what trains: decay for matrices only, a factor on the learning rate of each node."""
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import torch
+from megatron.core.distributed import DistributedDataParallel
+from megatron.core.optimizer import (
+    MegatronOptimizer,
+    OptimizerConfig,
+    ParamKey,
+    get_megatron_optimizer,
+)
+from megatron.core.optimizer.optimizer_config import ParamPredicate, ParamWithNamePredicate
+from torch import nn
+
+from adapters.training.settings import Training
+from composer import Graph
+
+
+def make_optimizer(stages: Sequence[DistributedDataParallel], settings: Training, graph: Graph) -> MegatronOptimizer:
+    """A fresh optimizer over the parameters that require gradients; every rank calls it.
+
+    Groups carry `lr_mult` and `wd_mult`, the same groups in the same order on every rank. fp32 parameters and moments,
+    also where the model is bf16.
+
+    Args:
+        stages: this rank's pipeline stages, wrapped for data parallelism as `settings` ask.
+        settings: of the run.
+        graph: of the model; its nodes are what multipliers name.
+    """
+    own = settings.optimizer
+    config = OptimizerConfig(
+        optimizer="adam",
+        lr=own.lr,
+        weight_decay=own.weight_decay,
+        adam_beta1=own.beta1,
+        adam_beta2=own.beta2,
+        adam_eps=own.eps,
+        bf16=settings.precision == "bf16",
+        params_dtype=torch.bfloat16 if settings.precision == "bf16" else torch.float32,
+        use_distributed_optimizer=settings.distributed_optimizer,
+        overlap_param_gather=settings.distributed_optimizer and settings.overlap,
+        clip_grad=own.clip,
+    )
+    optimizer = get_megatron_optimizer(config, list(stages), config_overrides=_overrides(settings, graph))
+    for group in optimizer.param_groups:
+        # Megatron-Core leaves both to its own scheduler; ours is asked before each step.
+        group["weight_decay"] = own.weight_decay * group["wd_mult"]
+        # Where there is neither Transformer Engine nor Apex this is torch's AdamW, one parameter after the other.
+        if "fused" in group:
+            group["fused"] = True
+    return optimizer
+
+
+def set_learning_rate(optimizer: MegatronOptimizer, lr: float) -> None:
+    """The rate of the next step, times each group's factor."""
+    for group in optimizer.param_groups:
+        group["lr"] = lr * group["lr_mult"]
+
+
+def _overrides(settings: Training, graph: Graph) -> dict[ParamKey, Any]:
+    vectors = ParamKey(predicate=ParamPredicate("vector", lambda parameter: parameter.ndim <= 1))
+    found: dict[ParamKey, Any] = {vectors: {"wd_mult": 0.0}}
+    for node in graph.nodes:
+        factor = settings.optimizer.lr_multipliers.get(node, 1.0)
+        if factor != 1.0:
+            inside = ParamWithNamePredicate(f"node {node}", partial(_inside, node))
+            found[ParamKey(with_name_predicate=inside)] = {"lr_mult": factor}
+    return found
+
+
+def _inside(node: str, _parameter: nn.Parameter, name: str) -> bool:
+    """Whether a parameter of a wrapped stage belongs to a node."""
+    return name.removeprefix("module.").startswith(f"{node}.")
