@@ -11,6 +11,7 @@ from torch import nn
 
 from adapters.training.collator import Batch, Collator
 from adapters.training.log import RunLog, StepRecord
+from adapters.training.memory import peak_memory_gib
 from adapters.training.problems import TrainingError
 from adapters.training.progress import StageProgress
 from adapters.training.samples import Sample
@@ -46,7 +47,7 @@ class Trainer:
         optimizer = make_optimizer(self.model, self.settings.optimizer)
         schedule = stage_schedule(stage, self.settings)
         records, tokens, began = [], 0, time.monotonic()
-        with StageProgress(self.console, stage) as progress:
+        with StageProgress(self.console, stage, self.settings.print_every) as progress:
             for index in range(stage.steps):
                 record = self.train_step(stage, optimizer, schedule.lr(index))
                 records.append(record)
@@ -81,8 +82,18 @@ class Trainer:
         optimizer.step()
         now = time.monotonic()
         tokens = sum(batch.tokens for batch in batches)
+        seconds = now - began
         record = StepRecord(
-            self.step, stage.name, loss, lr, norm, tokens, tokens / (now - began), round(now - self.began, 3)
+            step=self.step,
+            stage=stage.name,
+            loss=loss,
+            lr=lr,
+            grad_norm=norm,
+            tokens=tokens,
+            tokens_per_second=tokens / seconds,
+            samples_per_second=len(samples) / seconds,
+            peak_memory_gib=peak_memory_gib(),
+            seconds=round(now - self.began, 3),
         )
         self.log.write(record)
         return record
