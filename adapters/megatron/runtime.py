@@ -56,8 +56,8 @@ def join(store: distributed.Store | None = None) -> None:
         return
     if backend == "nccl":
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
-    place = {"rank": int(os.environ["RANK"]), "world_size": int(os.environ["WORLD_SIZE"])} if store is not None else {}
-    distributed.init_process_group(backend, store=store, timeout=TIMEOUT, **place)
+    rank, size = (int(os.environ[name]) if store is not None else -1 for name in ("RANK", "WORLD_SIZE"))
+    distributed.init_process_group(backend, store=store, timeout=TIMEOUT, rank=rank, world_size=size)
 
 
 def ensure() -> None:

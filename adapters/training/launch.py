@@ -38,7 +38,9 @@ def start_ranks(words: Sequence[str], count: int, max_restarts: int = 0, entry: 
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
     if cuda.is_available() and cuda.device_count() < count:
-        raise LaunchError(f"{count} ranks, but {cuda.device_count()} GPUs: start at most --nproc {cuda.device_count()}.")
+        raise LaunchError(
+            f"{count} ranks, but {cuda.device_count()} GPUs: start at most --nproc {cuda.device_count()}."
+        )
     logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)  # what it would say is said below
     # Several ranks with all cores each only stand in each other's way.
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // count)))

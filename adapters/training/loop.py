@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from attrs import define
+from attrs import define, field
 from rich.console import Console
 
 from adapters.training.checkpoints import CheckpointFolders, stage_of_step
@@ -27,7 +27,7 @@ Groups = Callable[[int], Iterator[Sequence[Sample]]]
 class Trainer:
     """Trains the model of an engine; every rank runs one.
 
-    log: None on ranks that write none. folders: None to save nothing. step: optimizer steps over all stages so far.
+    log: without sinks on ranks that write none. folders: None to save nothing. step: optimizer steps over all stages so far.
     """
 
     engine: Engine
@@ -35,7 +35,7 @@ class Trainer:
     settings: Training
     groups: Groups
     console: Console
-    log: RunLog | None = None
+    log: RunLog = field(factory=RunLog)
     folders: CheckpointFolders | None = None
     step: int = 0
     began: float = 0.0
@@ -115,8 +115,7 @@ class Trainer:
             peak_memory_gib=peak_memory_gib(),
             seconds=round(now - self.began, 3),
         )
-        if self.log is not None:
-            self.log.write(record)
+        self.log.write(record)
         return record
 
     def share(self, samples: Sequence[Sample]) -> list[Batch]:

@@ -8,6 +8,7 @@ from collections.abc import Mapping, MutableMapping
 from attrs import frozen
 
 from adapters.training.problems import TrainingError
+from adapters.training.settings import Training
 
 TORCHRUN = ("RANK", "WORLD_SIZE", "LOCAL_RANK")
 SLURM = ("SLURM_STEP_ID", "SLURM_PROCID", "SLURM_NTASKS", "SLURM_LOCALID")  # a batch script has no SLURM_STEP_ID
@@ -57,14 +58,18 @@ def find_ranks(environment: MutableMapping[str, str] = os.environ) -> Ranks | No
 
 def _adopt_slurm(environment: MutableMapping[str, str]) -> None:
     tasks = environment.get("SLURM_STEP_NUM_TASKS", environment["SLURM_NTASKS"])
-    environment |= {
-        "RANK": environment["SLURM_PROCID"],
-        "WORLD_SIZE": tasks,
-        "LOCAL_RANK": environment["SLURM_LOCALID"],
-        "MASTER_ADDR": environment.get("MASTER_ADDR") or _first_host(environment),
-        # Two jobs on one host get different ports, all tasks of one job the same.
-        "MASTER_PORT": environment.get("MASTER_PORT", str(20000 + int(environment.get("SLURM_JOB_ID", "0")) % 10000)),
-    }
+    environment.update(
+        {
+            "RANK": environment["SLURM_PROCID"],
+            "WORLD_SIZE": tasks,
+            "LOCAL_RANK": environment["SLURM_LOCALID"],
+            "MASTER_ADDR": environment.get("MASTER_ADDR") or _first_host(environment),
+            # Two jobs on one host get different ports, all tasks of one job the same.
+            "MASTER_PORT": environment.get(
+                "MASTER_PORT", str(20000 + int(environment.get("SLURM_JOB_ID", "0")) % 10000)
+            ),
+        }
+    )
 
 
 def _first_host(environment: Mapping[str, str]) -> str:
@@ -80,30 +85,41 @@ def _first_host(environment: Mapping[str, str]) -> str:
     return re.sub(r"\[([^\],-]+)[^\]]*\]", r"\1", first[0])
 
 
-def check_sizes(ranks: int, *, tp: int = 1, pp: int = 1, cp: int = 1, ep: int = 1, etp: int = 1) -> None:
-    """Whether so many ranks can be split into groups of these sizes.
+def check_processes(settings: Training, processes: int) -> None:
+    """Whether the layout and the batches fit the number of processes; what would fit is said too.
 
     Raises:
-        LaunchError: they cannot; says what would fit.
+        TrainingError: with all problems at once.
     """
-    sizes = {"nproc": ranks, "tp": tp, "pp": pp, "cp": cp, "ep": ep, "etp": etp}
-    if wrong := [f"{name} {size}" for name, size in sizes.items() if size < 1]:
-        raise LaunchError(f"sizes start at 1, not {', '.join(wrong)}.")
-    model, experts = tp * pp * cp, etp * ep * pp
-    needed = math.lcm(model, experts)
-    problems = []
-    if ranks % model:
-        problems.append(f"tp {tp} × pp {pp} × cp {cp} = {model}")
-    if ranks % experts and ep * etp > 1:
-        problems.append(f"ep {ep} × etp {etp} × pp {pp} = {experts}")
-    if problems:
+    layout = settings.layout
+    if processes < 1:
+        raise LaunchError(f"{processes} processes cannot train: start 1 or more.")
+    model, experts = layout.model_ranks, layout.ep * layout.etp * layout.pp
+    products = []
+    if processes % model:
+        products.append(f"tp {layout.tp} × pp {layout.pp} × cp {layout.cp} = {model}")
+    if processes % experts and experts > layout.pp:
+        products.append(f"ep {layout.ep} × etp {layout.etp} × pp {layout.pp} = {experts}")
+    if products:
         raise LaunchError(
-            f"{ranks} ranks are no multiple of {' nor of '.join(problems)}. Start {_multiples(needed, ranks)} ranks, or "
-            f"choose sizes whose products divide {ranks}."
+            f"layout: {' and '.join(products)} {'does' if len(products) == 1 else 'do'} not divide the number of "
+            f"processes, {processes}. Start {_multiples(math.lcm(model, experts), processes)} (--nproc)."
+        )
+    shares = processes // model
+    unit = settings.micro_batch * shares
+    if layout.virtual_stages > 1:
+        unit *= layout.pp  # Megatron-Core's interleaved schedule wants as many micro-batches, or a multiple
+    if settings.global_batch % unit:
+        reason = f"micro_batch {settings.micro_batch} × {shares} data ranks"
+        if layout.virtual_stages > 1:
+            reason += f" × pp {layout.pp}, because of the virtual stages"
+        raise LaunchError(
+            f"global_batch: {settings.global_batch} is no multiple of {unit} ({reason}). Set it to "
+            f"{_multiples(unit, settings.global_batch)}."
         )
 
 
-def _multiples(needed: int, near: int) -> str:
+def _multiples(unit: int, near: int) -> str:
     """The multiples next to what was asked for."""
-    below = near // needed * needed
-    return " or ".join(str(count) for count in (below, below + needed) if count)
+    below = near // unit * unit
+    return " or ".join(str(count) for count in (below, below + unit) if count)
