@@ -51,11 +51,12 @@ def train(
 
         run_rank(ranks, partial(asked.run, ranks.size, resume or ranks.attempt > 0), is_for_people)
         return 0
-    if nproc is None and not max_restarts:
+    count = 1 if nproc is None else nproc
+    if count == 1 and not max_restarts:
         asked.run(1, resume)
         return 0
-    asked.prepare(nproc or 1, resume)
+    asked.prepare(count, resume)
     quiet()
     from adapters.training.launch import start_ranks
 
-    return start_ranks(words or [], nproc or 1, max_restarts)
+    return start_ranks(words or [], count, max_restarts)

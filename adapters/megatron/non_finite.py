@@ -1,4 +1,4 @@
-"""Where NaN or infinity first appears: the step's micro-batches run once more, one at a time, with every module watched.
+"""Where NaN or infinity first appears: a step's micro-batches run once more, one at a time, every module watched.
 
 Nothing is watched in training itself. "First" is: the first micro-batch; in it the forward pass before the backward
 pass; there the pipeline stages in the order they compute, and in a stage the order of execution. All stages of all
@@ -22,8 +22,8 @@ Run = Callable[[Sequence[nn.Module], Sequence[MicroBatch]], object]
 class Finding:
     """Where a number first stopped being finite.
 
-    rank: global; micro_batch: index among those of `rank`, from 0; node: of the spec; module: path in the model, decoder
-    layers counted over all pipeline stages from 0; kind: what is wrong: `output`, `input <argument>`, or
+    rank: global; micro_batch: index among those of `rank`, from 0; node: of the spec; module: path in the model,
+    decoder layers counted over all pipeline stages from 0; kind: what is wrong: `output`, `input <argument>`, or
     `parameter <name>`; in the backward pass that of which the gradient is wrong.
     """
 
