@@ -24,6 +24,18 @@ def name_of(step: int) -> str:
     return f"step-{step:08d}"
 
 
+def step_of(folder: Path) -> int:
+    """The step after which a complete checkpoint was saved.
+
+    Raises:
+        ValueError: no name of a complete checkpoint.
+    """
+    match = _COMPLETE.fullmatch(folder.name)
+    if match is None:
+        raise ValueError(f"{folder}: not named like a complete checkpoint")
+    return int(match[1])
+
+
 def complete(checkpoints: Path) -> list[Path]:
     """Complete checkpoints, oldest first; empty if the folder is not there."""
     if not checkpoints.is_dir():

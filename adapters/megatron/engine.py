@@ -10,9 +10,10 @@ from megatron.core import parallel_state
 from megatron.core.distributed import DistributedDataParallel
 from megatron.core.optimizer import MegatronOptimizer
 
-from adapters.megatron import replicas
+from adapters.megatron import checkpoint, replicas
 from adapters.megatron.layout import sequence_multiple
 from adapters.megatron.module import ComposedModel
+from adapters.megatron.non_finite import locate
 from adapters.megatron.optimizer import apply_gradients, make_optimizer
 from adapters.megatron.schedule import MicroBatch, forward_backward
 from adapters.training.collator import Batch
@@ -65,19 +66,19 @@ class MegatronEngine:
     def step(self, batches: Sequence[Batch], lr: float) -> StepResult:
         """See `Engine.step`; all micro-batches of one shape if `uniform`."""
         self.optimizer.zero_grad()
-        loss = forward_backward(self.stages, [self._inputs(batch) for batch in batches])
+        micro_batches = [self._inputs(batch) for batch in batches]
+        loss = forward_backward(self.stages, micro_batches)
         self.optimizer.prepare_grads()
         norm = float(self.optimizer.get_grad_norm())
         # Both are the same on every rank, so all of them stop, and none has changed a parameter.
         if not (math.isfinite(loss) and math.isfinite(norm)):
-            raise NonFiniteError(loss, norm)
+            raise NonFiniteError(loss, norm, locate(self.stages, micro_batches))
         apply_gradients(self.optimizer, lr, norm)
+        checkpoint.finish_save(wait=False)
         return StepResult(loss, norm)
 
     def save(self, folder: Path, progress: dict[str, Any]) -> None:
-        """A checkpoint of `dist_checkpointing`, which any layout loads."""
-        from adapters.megatron import checkpoint
-
+        """A checkpoint of `dist_checkpointing`, which any layout loads; see `adapters.megatron.checkpoint`."""
         replicas.gather_parameters(self.stages)
         checkpoint.save(
             folder, self.stages, self.optimizer, progress, asynchronous=self.settings.checkpoints.asynchronous
@@ -85,14 +86,10 @@ class MegatronEngine:
 
     def finish_save(self) -> None:
         """Wait for an asynchronous save."""
-        from adapters.megatron import checkpoint
-
         checkpoint.finish_save()
 
     def load(self, folder: Path) -> dict[str, Any]:
         """Model, optimizer and random states; returns the progress that was saved with them."""
-        from adapters.megatron import checkpoint
-
         return checkpoint.load(folder, self.stages, self.optimizer)
 
     def export(self, folder: Path) -> None:

@@ -6,37 +6,16 @@ ranks are watched, and the ranks agree on one finding.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any, Literal
+from typing import Any
 
-from attrs import frozen
 from megatron.core import parallel_state
 from torch import distributed, nn
 
 from adapters.megatron.schedule import MicroBatch, forward_backward
 from adapters.megatron.watch import Event, Watch
+from adapters.training.problems import Finding
 
 Run = Callable[[Sequence[nn.Module], Sequence[MicroBatch]], object]
-
-
-@frozen
-class Finding:
-    """Where a number first stopped being finite.
-
-    rank: global; micro_batch: index among those of `rank`, from 0; node: of the spec; module: path in the model,
-    decoder layers counted over all pipeline stages from 0; kind: what is wrong: `output`, `input <argument>`, or
-    `parameter <name>`; in the backward pass that of which the gradient is wrong.
-    """
-
-    rank: int
-    micro_batch: int
-    node: str
-    module: str
-    direction: Literal["forward", "backward"]
-    kind: str
-
-    def __str__(self) -> str:
-        what = f"gradient of {self.kind}" if self.direction == "backward" else self.kind
-        return f"micro-batch {self.micro_batch + 1}, rank {self.rank}, node {self.node}: {what} of {self.module}"
 
 
 def locate(
@@ -81,10 +60,10 @@ def _agree(watches: Sequence[Watch], micro_batch: int) -> Finding | None:
         if watch.backward is not None:
             own.append(((1, -place, watch.backward.order), watch.backward))
     everyone: list[Any] = [None] * distributed.get_world_size()
-    distributed.all_gather_object(everyone, own)
-    found = [(key, rank, event) for rank, events in enumerate(everyone) for key, event in events]
+    distributed.all_gather_object(everyone, (parallel_state.get_data_parallel_rank(), own))
+    found = [(key, rank, share, event) for rank, (share, events) in enumerate(everyone) for key, event in events]
     if not found:
         return None
-    key, rank, event = min(found, key=lambda entry: entry[:2])
+    key, rank, share, event = min(found, key=lambda entry: entry[:2])
     node = event.module.partition(".")[0]
-    return Finding(rank, micro_batch, node, event.module, "backward" if key[0] else "forward", event.kind)
+    return Finding(rank, share, micro_batch, node, event.module, "backward" if key[0] else "forward", event.kind)

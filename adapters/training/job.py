@@ -12,17 +12,17 @@ from rich.console import Console
 from rich.table import Table
 from torch import nn
 
-from adapters.training.checkpoints import CheckpointFolders
+from adapters import checkpoint_folder
 from adapters.training.collator import Collator
 from adapters.training.engine import Engine
 from adapters.training.log import RunLog, StepRecord, open_log, read_log
-from adapters.training.loop import Trainer, newest_step, stage_schedule
+from adapters.training.loop import Trainer, stage_schedule
 from adapters.training.ranks import check_processes
 from adapters.training.samples import JsonlSamples
 from adapters.training.sampling import endless_groups
 from adapters.training.settings import Training
 from adapters.training.setup import check_settings, make_collator
-from adapters.training.shares import is_first
+from adapters.training.shares import agreed, is_first
 from adapters.training.stages import node_sizes
 from composer import Graph
 
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 TRAINING_FILE = "train.jsonl"
 LOG_FILE = "log.jsonl"
+CHECKPOINTS = "checkpoints"
 
 
 @frozen(eq=False)
@@ -118,11 +119,12 @@ def make_engine(models: "list[ComposedModel]", settings: Training) -> Engine:
 
 def _train(trainer: Trainer, run_dir: Path, resume: bool, open_log: Callable[..., RunLog]) -> list[StepRecord]:
     """All steps that are left, logged and saved in the run's folder; records of all steps."""
-    trainer.folders = CheckpointFolders(run_dir)
-    step = newest_step(trainer.folders) if resume else 0
-    if step:
-        trainer.resume(trainer.folders.at(step), step)
-        trainer.console.print(f"Resumed after step {step} from {trainer.folders.at(step)}.")
+    trainer.checkpoints = run_dir / CHECKPOINTS
+    newest = agreed(checkpoint_folder.latest(trainer.checkpoints)) if resume else None
+    if newest is not None:
+        trainer.resume(newest)
+        trainer.console.print(f"Resumed after step {trainer.step} from {newest}.")
+    step = trainer.step
     earlier = [record for record in read_log(run_dir / LOG_FILE) if record.step <= step] if step else []
     with open_log(after=step) if is_first() else RunLog() as log:
         trainer.log = log

@@ -7,17 +7,17 @@ from pathlib import Path
 from attrs import define, field
 from rich.console import Console
 
-from adapters.training.checkpoints import CheckpointFolders, stage_of_step
+from adapters import checkpoint_folder
 from adapters.training.collator import Batch, Collator
 from adapters.training.engine import Engine
 from adapters.training.log import RunLog, StepRecord
 from adapters.training.memory import peak_memory_gib
-from adapters.training.problems import NonFiniteError, TrainingError
+from adapters.training.problems import Finding, NonFiniteError, TrainingError
 from adapters.training.progress import StageProgress
 from adapters.training.samples import Sample
 from adapters.training.schedule import Schedule
 from adapters.training.settings import Stage, Training
-from adapters.training.shares import agreed_step, is_first, sum_over_shares
+from adapters.training.shares import is_first, sum_over_shares
 
 Groups = Callable[[int], Iterator[Sequence[Sample]]]
 """Global batches in the order of the data, after leaving out so many."""
@@ -27,7 +27,8 @@ Groups = Callable[[int], Iterator[Sequence[Sample]]]
 class Trainer:
     """Trains the model of an engine; every rank runs one.
 
-    log: without sinks on ranks that write none. folders: None to save nothing. step: optimizer steps over all stages so far.
+    log: without sinks on ranks that write none. checkpoints: folder to save into; None to save nothing. step: optimizer
+    steps over all stages so far. began: monotonic time.
     """
 
     engine: Engine
@@ -36,7 +37,7 @@ class Trainer:
     groups: Groups
     console: Console
     log: RunLog = field(factory=RunLog)
-    folders: CheckpointFolders | None = None
+    checkpoints: Path | None = None
     step: int = 0
     began: float = 0.0
 
@@ -51,17 +52,18 @@ class Trainer:
                 self.engine.begin_stage(stage)
             if self.step < end:
                 records += self.run_stage(stage, groups, self.step - first)
-        if self.folders is not None and self.settings.checkpoints.every:
-            self.engine.finish_save()
+        self._finish_save()
         return records
 
-    def resume(self, folder: Path, step: int) -> None:
-        """Continue after `step` steps from a checkpoint.
+    def resume(self, folder: Path) -> None:
+        """Go on from a complete checkpoint.
 
         Raises:
             TrainingError: the settings have other stages than the run that saved it.
+            CheckpointError: it is of another model.
         """
-        _, stage = stage_of_step(self.settings, step)
+        step = checkpoint_folder.step_of(folder)
+        stage = stage_of_step(self.settings, step)
         self.engine.begin_stage(stage)
         saved = self.engine.load(folder)
         if (saved["stage"], saved["step"]) != (stage.name, step):
@@ -97,9 +99,9 @@ class Trainer:
         try:
             result = self.engine.step(batches, lr)
         except NonFiniteError as error:
-            where = ", ".join(sample.where for sample in samples[:3])
-            message = f"step {self.step + 1} ({stage.name}): {error}. Samples: {where}, …"
-            raise NonFiniteError(error.loss, error.grad_norm, message) from error
+            where = ", ".join(sample.where for sample in self.suspects(samples, error.finding))
+            message = f"step {self.step + 1} ({stage.name}): {error} Samples: {where}."
+            raise NonFiniteError(error.loss, error.grad_norm, error.finding, message) from error
         self.step += 1
         tokens = sum_over_shares(sum(batch.tokens for batch in batches), self.engine)
         now = time.monotonic()
@@ -127,19 +129,45 @@ class Trainer:
             own, self.settings.micro_batch, multiple=engine.sequence_multiple, uniform=engine.uniform
         )
 
+    def suspects(self, samples: Sequence[Sample], finding: Finding | None) -> Sequence[Sample]:
+        """The samples of the micro-batch in which something was found; all of the global batch, if nothing was."""
+        if finding is None:
+            return samples
+        size = self.settings.micro_batch
+        start = finding.data_rank * (len(samples) // self.engine.data_ranks) + finding.micro_batch * size
+        return samples[start : start + size]
+
     def _save(self, stage: Stage) -> None:
-        checkpoints = self.settings.checkpoints
-        if self.folders is None or not checkpoints.every or self.step % checkpoints.every:
+        every = self.settings.checkpoints.every
+        if self.checkpoints is None or not every or self.step % every:
             return
-        self.engine.finish_save()
-        self.engine.save(self.folders.at(self.step), {"stage": stage.name, "step": self.step})
-        if is_first():
-            self.folders.keep(checkpoints.keep)
+        self._finish_save()
+        folder = self.checkpoints / checkpoint_folder.name_of(self.step)
+        self.engine.save(folder, {"stage": stage.name, "step": self.step})
+        self._prune()
+
+    def _finish_save(self) -> None:
+        if self.checkpoints is not None and self.settings.checkpoints.every:
+            self.engine.finish_save()
+            self._prune()
+
+    def _prune(self) -> None:
+        if self.checkpoints is not None and is_first():
+            checkpoint_folder.prune(self.checkpoints, self.settings.checkpoints.keep)
 
 
-def newest_step(folders: CheckpointFolders) -> int:
-    """Step of the newest checkpoint, the same on every rank; 0: there is none."""
-    return agreed_step(max(folders.steps(), default=0))
+def stage_of_step(settings: Training, step: int) -> Stage:
+    """The stage that takes a step, counted over all stages from 1.
+
+    Raises:
+        TrainingError: the run's stages end before.
+    """
+    end = 0
+    for stage in settings.stages:
+        end += stage.steps
+        if step <= end:
+            return stage
+    raise TrainingError(f"stages: end after {end} steps, but the run folder has a checkpoint of step {step}.")
 
 
 def stage_schedule(stage: Stage, settings: Training) -> Schedule:

@@ -22,10 +22,8 @@ def sum_over_shares(count: int, engine: Engine) -> int:
     return int(total) * engine.data_ranks // distributed.get_world_size()
 
 
-def agreed_step(step: int) -> int:
-    """The first process's number, on every process."""
-    if distributed.get_world_size() == 1:
-        return step
-    agreed = torch.tensor(step, device=torch.cuda.current_device())
-    distributed.broadcast(agreed, 0)
-    return int(agreed)
+def agreed[T](value: T) -> T:
+    """The first process's value, on every process."""
+    values = [value]
+    distributed.broadcast_object_list(values, src=0)
+    return values[0]
