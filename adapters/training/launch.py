@@ -59,7 +59,7 @@ def start_ranks(words: Sequence[str], count: int, max_restarts: int = 0, entry: 
             elastic_launch(config, sys.executable)(*entry, *words)
         except ChildFailedError as error:
             rank, failure = error.get_first_failure()
-            print(_verdict(rank, count, failure.exitcode), file=sys.stderr)
+            sys.stderr.write(_verdict(rank, count, failure.exitcode) + "\n")
             return failure.exitcode if failure.exitcode > 0 else 128 - failure.exitcode
         except SignalException as error:
             return EXIT_INTERRUPTED if error.sigval == signal.SIGINT else 128 + error.sigval
@@ -68,7 +68,7 @@ def start_ranks(words: Sequence[str], count: int, max_restarts: int = 0, entry: 
 
 def _verdict(rank: int, count: int, exit_code: int) -> str:
     if exit_code > 0:
-        return f"rank {rank} of {count} failed; the other ranks were ended."
+        return f"Rank {rank} of {count} failed; all ranks were ended."
     name = signal.Signals(-exit_code).name
     hint = " The system kills with SIGKILL when memory runs out." if name == "SIGKILL" else ""
-    return f"rank {rank} of {count} was killed by {name}; the other ranks were ended.{hint}"
+    return f"Rank {rank} of {count} was killed by {name}; all ranks were ended.{hint}"

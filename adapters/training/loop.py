@@ -22,6 +22,8 @@ from adapters.training.shares import is_first, sum_over_shares
 Groups = Callable[[int], Iterator[Sequence[Sample]]]
 """Global batches in the order of the data, after leaving out so many."""
 
+NAMED = 8  # samples of a batch that is not finite
+
 
 @define
 class Trainer:
@@ -99,7 +101,8 @@ class Trainer:
         try:
             result = self.engine.step(batches, lr)
         except NonFiniteError as error:
-            where = ", ".join(sample.where for sample in self.suspects(samples, error.finding))
+            suspects = [sample.where for sample in self.suspects(samples, error.finding)]
+            where = ", ".join(suspects[:NAMED]) + (", …" if len(suspects) > NAMED else "")
             message = f"step {self.step + 1} ({stage.name}): {error} Samples: {where}."
             raise NonFiniteError(error.loss, error.grad_norm, error.finding, message) from error
         self.step += 1

@@ -53,7 +53,7 @@ def run_rank(ranks: Ranks, work: Callable[[], object], for_people: Callable[[Bas
         people = for_people(error)
         if _first(store):
             text = f"{error}\n" if people else "".join(traceback.format_exception(error))
-            print(f"rank {ranks.rank} of {ranks.size}: {text}", end="", file=sys.stderr)
+            sys.stderr.write(f"rank {ranks.rank} of {ranks.size}: {text}")
         _leave(2 if people else 1)
     runtime.destroy()
 
