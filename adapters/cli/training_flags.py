@@ -26,6 +26,8 @@ class Flags:
     ep: Annotated[int | None, _flag("Expert-parallel ranks.")] = None
     etp: Annotated[int | None, _flag("Ranks that each expert is split over.")] = None
     sequence_parallel: Annotated[bool | None, _flag("Split activations along the sequence.")] = None
+    first_stage_layers: Annotated[int | None, _flag("Decoder layers on the first pipeline rank.")] = None
+    last_stage_layers: Annotated[int | None, _flag("Decoder layers on the last pipeline rank.")] = None
     recompute: Annotated[Literal["none", "full", "selective"] | None, _flag("Activations computed again.")] = None
 
 

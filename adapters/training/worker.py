@@ -35,10 +35,12 @@ def run_rank(ranks: Ranks, work: Callable[[], object], for_people: Callable[[Bas
 
     faulthandler.enable()  # a crash in native code shows where it was called from
     store, _, _ = next(iter(rendezvous("env://")))
-    runtime.join(store)
+    # torchrun's agent keeps its store over restarts: the addresses of ranks that are gone must not be found there.
+    store = distributed.PrefixStore(f"attempt-{ranks.attempt}", store)
 
     def guarded() -> None:
         try:
+            runtime.join(store)
             work()
         except Exception as error:
             if ranks.size > 1 and lost_peer(error):

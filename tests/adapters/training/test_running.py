@@ -98,7 +98,7 @@ def test_a_killed_rank_is_started_again_and_nothing_is_lost(
 
 def test_a_killed_rank_ends_the_job(job: list[str], tmp_path: Path) -> None:
     mark = tmp_path / "killed"
-    words = [*job, "-o", str(tmp_path / "run"), "--tp", "2"]
+    words = [*job, "-o", str(tmp_path / "run"), "--ep", "2"]
     done = start([*FAILING, "0", WORKER, *words], TEST_FAULT=f"kill:2:{mark}")
     assert done.returncode == 128 + 9
     assert time.time() - float(mark.read_text()) < 60
@@ -108,7 +108,7 @@ def test_a_killed_rank_ends_the_job(job: list[str], tmp_path: Path) -> None:
 
 def test_an_error_on_one_rank_is_told_once(job: list[str], tmp_path: Path) -> None:
     mark = tmp_path / "raised"
-    words = [*job, "-o", str(tmp_path / "run"), "--pp", "2"]
+    words = [*job, "-o", str(tmp_path / "run"), "--pp", "2", "--first-stage-layers", "1"]
     done = start([*TORCHRUN, "-m", WORKER, *words], TEST_FAULT=f"raise:3:{mark}")
     assert done.returncode == 1
     assert time.time() - float(mark.read_text()) < 60
