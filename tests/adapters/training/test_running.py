@@ -1,5 +1,6 @@
 """Training on two ranks, however they are started; and what becomes of the job when one of them dies."""
 
+import base64
 import os
 import shutil
 import subprocess
@@ -31,6 +32,7 @@ FAILING = [
     "import sys; from adapters.training.launch import start_ranks; "
     "sys.exit(start_ranks(sys.argv[3:], 2, int(sys.argv[1]), ('-u', '-m', sys.argv[2])))",
 ]
+WORLD = base64.urlsafe_b64encode(b'{"localhost": [0, 1]}').decode()  # two ranks, as deepspeed writes it
 WORKER = "tests.adapters.training.failing_rank"
 
 
@@ -131,3 +133,29 @@ def test_bad_data_of_one_rank_is_told_without_a_traceback(job: list[str], data_d
     assert told[0].startswith(f"rank 1 of 2: {sample.where}")
     assert told[1:] == ["Rank 1 of 2 failed; all ranks were ended."]
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.slow
+def test_srun_and_deepspeed_start_the_same_entry_point(
+    job: list[str], uninterrupted: tuple[Path, str], tmp_path: Path
+) -> None:
+    words = [*COMMAND, *job, "-o", str(tmp_path / "srun")]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    step = {"SLURM_STEP_ID": "0", "SLURM_NTASKS": "2", "SLURM_JOB_ID": str(os.getpid())}
+    tasks = [
+        subprocess.Popen(
+            words,
+            cwd=ROOT,
+            env=environment | step | {"SLURM_PROCID": rank, "SLURM_LOCALID": rank, "SLURM_JOB_NODELIST": "localhost"},
+        )
+        for rank in ("0", "1")
+    ]
+    assert [task.wait(timeout=240) for task in tasks] == [0, 0]
+    assert numbers(tmp_path / "srun") == numbers(uninterrupted[0])
+
+    pytest.importorskip("deepspeed")
+    launcher = [sys.executable, "-m", "deepspeed.launcher.launch", "--world_info", WORLD, "--master_addr", "127.0.0.1"]
+    launcher += ["--master_port", "29731", "--module", "adapters.cli"]
+    done = start([*launcher, *job, "-o", str(tmp_path / "deepspeed")])
+    assert done.returncode == 0, done.stderr[-4000:]
+    assert numbers(tmp_path / "deepspeed") == numbers(uninterrupted[0])
