@@ -11,6 +11,7 @@ from megatron.core.distributed import DistributedDataParallel
 from megatron.core.optimizer import MegatronOptimizer
 
 from adapters.megatron import checkpoint, replicas
+from adapters.megatron.collective_order import await_parameters, fetch_parameters
 from adapters.megatron.layout import sequence_multiple
 from adapters.megatron.module import ComposedModel
 from adapters.megatron.non_finite import locate
@@ -30,8 +31,15 @@ class MegatronEngine:
     starts from the bf16 ones.
     """
 
-    def __init__(self, models: Sequence[ComposedModel], settings: Training) -> None:
-        """Take this rank's stages over, from `adapters.megatron.start.build_stages`, which joins the processes."""
+    def __init__(self, models: Sequence[ComposedModel], settings: Training, *, bucket_size: int | None = None) -> None:
+        """Take this rank's stages over.
+
+        Args:
+            models: from `adapters.megatron.start.build_stages`, which joins the processes.
+            settings: of the run, checked.
+            bucket_size: how many parameters' gradients travel together; None: Megatron-Core's choice.
+        """
+        self._bucket_size = bucket_size
         self.models, self.settings = list(models), settings
         assert models[0].config.graph is not None
         self.graph = models[0].config.graph
@@ -60,14 +68,16 @@ class MegatronEngine:
         for model in self.models:
             freeze_all_but(model, self.graph, stage)
             model.train()
-        self.stages = replicas.wrap(self.models, self.settings)
+        self.stages = replicas.wrap(self.models, self.settings, self._bucket_size)
         self._optimizer = make_optimizer(self.stages, self.settings, self.graph)
 
     def step(self, batches: Sequence[Batch], lr: float) -> StepResult:
         """See `Engine.step`; all micro-batches of one shape if `uniform`."""
         self.optimizer.zero_grad()
+        fetch_parameters(self.stages)
         micro_batches = [self._inputs(batch) for batch in batches]
         loss = forward_backward(self.stages, micro_batches)
+        await_parameters(self.stages)
         self.optimizer.prepare_grads()
         norm = float(self.optimizer.get_grad_norm())
         # Both are the same on every rank, so all of them stop, and none has changed a parameter.
@@ -77,9 +87,16 @@ class MegatronEngine:
         checkpoint.finish_save(wait=False)
         return StepResult(loss, norm)
 
+    def gather(self) -> None:
+        """Complete the parameters, where others are still to arrive with the next step (distributed optimizer, overlap).
+
+        Before anything but `step` reads them.
+        """
+        replicas.gather_parameters(self.stages)
+
     def save(self, folder: Path, progress: dict[str, Any]) -> None:
         """A checkpoint of `dist_checkpointing`, which any layout loads; see `adapters.megatron.checkpoint`."""
-        replicas.gather_parameters(self.stages)
+        self.gather()
         checkpoint.save(
             folder, self.stages, self.optimizer, progress, asynchronous=self.settings.checkpoints.asynchronous
         )
@@ -96,7 +113,7 @@ class MegatronEngine:
         """The checkpoint in Hugging Face's form, streamed from this layout."""
         from adapters.huggingface.export_weights import export_weights
 
-        replicas.gather_parameters(self.stages)
+        self.gather()
         export_weights(self.model, folder, overwrite=True)
 
     def _inputs(self, batch: Batch) -> MicroBatch:

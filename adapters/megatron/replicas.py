@@ -6,6 +6,7 @@ from typing import Any
 from megatron.core.distributed import DistributedDataParallel
 from torch import nn
 
+from adapters.megatron.collective_order import order_gradients
 from adapters.megatron.module import ComposedModel
 from adapters.megatron.schedule import data_parallel
 from adapters.training.settings import Training
@@ -13,8 +14,16 @@ from adapters.training.settings import Training
 _LEFT_BEHIND = ("main_grad", "grad_added_to_main_grad", "main_param", "main_param_sharded")
 
 
-def wrap(models: Sequence[ComposedModel], settings: Training) -> list[DistributedDataParallel]:
-    """Gradient buffers (fp32) for what requires gradients now, and nothing else."""
+def wrap(
+    models: Sequence[ComposedModel], settings: Training, bucket_size: int | None = None
+) -> list[DistributedDataParallel]:
+    """Gradient buffers (fp32) for what requires gradients now, and nothing else.
+
+    Args:
+        models: this rank's stages.
+        settings: of the run.
+        bucket_size: how many parameters' gradients travel together; None: Megatron-Core's choice.
+    """
     gather = settings.overlap and settings.distributed_optimizer
     stages = [
         data_parallel(
@@ -23,9 +32,13 @@ def wrap(models: Sequence[ComposedModel], settings: Training) -> list[Distribute
             use_distributed_optimizer=settings.distributed_optimizer,
             overlap_grad_reduce=settings.overlap,
             overlap_param_gather=gather,
+            bucket_size=bucket_size,
         )
         for model in models
     ]
+    if settings.overlap:
+        for stage in stages:
+            order_gradients(stage)
     # Gradients travel with the last micro-batch only. The schedules read this from the first stage.
     pauses: Any = [stage.no_sync for stage in stages]
     models[0].config.no_sync_func = None if not settings.overlap else pauses if len(pauses) > 1 else pauses[0]

@@ -70,7 +70,6 @@ class Jsonl:
 
     def __init__(self, path: Path, after: int = 0) -> None:
         """Go on after a step: later lines, which a run that was cut short left, will be written again; 0: anew."""
-        path.parent.mkdir(parents=True, exist_ok=True)
         kept = [record for record in read_log(path) if record.step <= after] if after and path.exists() else []
         fresh = path.with_suffix(".jsonl.new")  # never half a log: a run may be killed here too
         fresh.write_text("".join(map(_line, kept)), encoding="utf-8")
@@ -101,12 +100,11 @@ def open_log(folder: Path, *, after: int = 0, tensorboard: bool = False, wandb: 
     """
     from adapters.training.boards import TensorBoard, WeightsAndBiases
 
-    sinks: list[Sink] = [Jsonl(folder / "log.jsonl", after)]
+    folder.mkdir(parents=True, exist_ok=True)
+    boards: list[Sink] = [WeightsAndBiases(folder, wandb)] if wandb else []
     if tensorboard:
-        sinks.append(TensorBoard(folder / "tensorboard", after))
-    if wandb:
-        sinks.append(WeightsAndBiases(folder, wandb))
-    return RunLog(sinks)
+        boards.append(TensorBoard(folder / "tensorboard", after))
+    return RunLog([Jsonl(folder / "log.jsonl", after), *boards])
 
 
 def read_log(path: Path) -> list[StepRecord]:

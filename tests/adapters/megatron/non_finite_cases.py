@@ -15,7 +15,7 @@ from adapters.megatron.schedule import data_parallel
 from adapters.parity.batch import make_batch
 from adapters.parity.oracle import build_oracle
 from composer import Graph
-from tests.distributed.conftest import _four_rows, _micro_batches
+from tests.distributed.batches import global_batches
 from tests.distributed.graphs import tiny
 
 LAYER = "language_model.decoder.layers.3"
@@ -24,7 +24,7 @@ LAYER = "language_model.decoder.layers.3"
 def batches(variant: str = "dense") -> tuple[Graph, list[dict[str, Any]]]:
     """A tiny graph, and four micro-batches of one row: three with pictures, one of text alone."""
     graph = tiny(variant)
-    return graph, _micro_batches(_four_rows(make_batch(graph, build_oracle(graph))))
+    return graph, global_batches(make_batch(graph, build_oracle(graph)))["pictures"].micro_batches
 
 
 @frozen
@@ -38,6 +38,7 @@ class Case:
     parameter: str | None = None
     chunk: int = 0
     settings: dict[str, Any] = field(factory=dict)
+    wrapper: dict[str, Any] = field(factory=dict)
 
 
 PROJECTION = "self_attention.linear_proj"
@@ -78,6 +79,7 @@ CASES = (
         {},
         "micro-batch 1, rank 1, node vision_tower: input pixel_values of vision_tower",
         rank=1,
+        wrapper={"overlap_grad_reduce": True, "use_distributed_optimizer": True},
     ),
 )
 
@@ -95,7 +97,7 @@ def run(case: Case, folder: Path) -> None:
             models[case.chunk].get_parameter(case.parameter).flatten()[0] = torch.nan
     if here and case.name == "dp2_pixel":
         mine[0]["pixel_values"].flatten()[7] = torch.nan
-    finding = locate([data_parallel(model) for model in models], mine)
+    finding = locate([data_parallel(model, **case.wrapper) for model in models], mine)
     (folder / f"{case.name}.{distributed.get_rank()}.txt").write_text(str(finding))
     parallel_state.destroy_model_parallel()
 
