@@ -88,9 +88,9 @@ class MegatronEngine:
         return StepResult(loss, norm)
 
     def gather(self) -> None:
-        """Complete the parameters, where others are still to arrive with the next step (distributed optimizer, overlap).
+        """Complete the parameters before anything but `step` reads them.
 
-        Before anything but `step` reads them.
+        With overlap and the distributed optimizer, what other ranks have computed arrives during the next step.
         """
         replicas.gather_parameters(self.stages)
 

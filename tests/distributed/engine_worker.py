@@ -51,7 +51,7 @@ def held(engine: MegatronEngine, stage: Stage, before: dict[str, torch.Tensor]) 
         "trains": {name for name in parameters if name.split(".")[1] in stage.trains},
         "gradients": {name for name, parameter in parameters.items() if hasattr(parameter, "main_grad")},
         "changed": {name for name, parameter in parameters.items() if not torch.equal(before[name], parameter)},
-        "buffers": sum(buffer.numel_unpadded for buffer in buffers),
+        "buffers": sum(parameter.numel() for buffer in buffers for parameter in buffer.params),
         "optimizer": sum(p.numel() for group in engine.optimizer.param_groups for p in group["params"]),
         "sizes": {name: parameter.numel() for name, parameter in parameters.items()},
     }

@@ -12,7 +12,7 @@ from adapters.parity.batch import make_batch
 from adapters.parity.oracle import build_oracle, no_progress_bars
 from tests.distributed import engine_worker
 from tests.distributed.batches import global_batches
-from tests.distributed.engine_cases import CASES, STAGES, Case
+from tests.distributed.engine_cases import CASES, STAGES
 from tests.distributed.graphs import VARIANTS, tiny
 
 ROOT = Path(__file__).parents[2]
@@ -88,9 +88,10 @@ def test_frozen_parameters_have_neither_gradients_nor_optimizer_state(case, rank
         for holds in found["holds"]:
             trained = sum(holds["sizes"][name] for name in holds["trains"])
             assert holds["gradients"] == holds["trains"]
-            assert holds["changed"] == holds["trains"]
+            assert holds["changed"] <= holds["trains"]
             assert holds["buffers"] == trained
             assert holds["optimizer"] <= trained
+        assert found["holds"][-1]["changed"]
     together = sum(found["holds"][-1]["optimizer"] for found in ranks[case.id])
     whole = ranks[case.id][0]["holds"][-1]
     if case.settings.distributed_optimizer and "dp2" in case.name:
