@@ -15,7 +15,7 @@ from adapters.megatron.schedule import MicroBatch, forward_backward
 from adapters.megatron.watch import Event, Watch
 from adapters.training.problems import Finding
 
-Run = Callable[[Sequence[nn.Module], Sequence[MicroBatch]], object]
+Run = Callable[[Sequence[Any], Sequence[MicroBatch]], object]
 
 
 def locate(

@@ -18,6 +18,12 @@ class DataError(TrainingError):
     """A sample of the data folder cannot be used; the message starts with its file and line."""
 
 
+NOT_AGAIN = (
+    "Computed once more, no single number is infinite or NaN: a sum of gradients is out of range, or the step does not "
+    "repeat (dropout, hardware)."
+)
+
+
 @frozen
 class Finding:
     """Where a number first stopped being finite.
@@ -48,10 +54,5 @@ class NonFiniteError(TrainingError):
     ) -> None:
         """finding: where it begins, if that was found; message: what people read, by default the numbers and where."""
         self.loss, self.grad_norm, self.finding = loss, grad_norm, finding
-        where = (
-            f"First in {finding}."
-            if finding
-            else "No single number is infinite or NaN when the step is computed again: a sum of gradients is beyond the "
-            "range, or the step does not repeat (dropout, hardware)."
-        )
+        where = f"First in {finding}." if finding else NOT_AGAIN
         super().__init__(message or f"loss {loss}, gradient norm {grad_norm}. {where}")

@@ -18,6 +18,7 @@ from adapters.megatron.schedule import data_parallel
 from tests.adapters.megatron.non_finite_cases import CASES, batches
 
 ROOT = Path(__file__).parents[3]
+TORCHRUN = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
 TOWER = "vision_tower.encoder.layers.1.mlp.up_proj.linear"
 PROJECTION = "language_model.decoder.layers.3.self_attention.linear_proj"
 
@@ -111,8 +112,7 @@ def test_a_broken_embedding_row_is_found_in_bf16() -> None:
 
 def test_two_ranks_agree_on_where(tmp_path: Path) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-        + ["-m", "tests.adapters.megatron.non_finite_cases", str(tmp_path)],
+        [*TORCHRUN, "-m", "tests.adapters.megatron.non_finite_cases", str(tmp_path)],
         cwd=ROOT,
         env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
         timeout=240,

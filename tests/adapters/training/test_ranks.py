@@ -3,9 +3,9 @@
 import attrs
 import pytest
 
+from adapters.training.layout_settings import Layout
 from adapters.training.problems import TrainingError
 from adapters.training.ranks import LaunchError, Ranks, check_processes, find_ranks
-from adapters.training.layout_settings import Layout
 from adapters.training.settings import Stage, Training
 
 PLACE = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29500"}

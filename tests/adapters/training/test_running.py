@@ -26,12 +26,9 @@ BIN = Path(sys.executable).parent
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
 COMMAND = [sys.executable, "-m", "adapters.cli"]
 # As `vlm-composer train --nproc` starts ranks, but of the failing kind.
-FAILING = [
-    sys.executable,
-    "-c",
-    "import sys; from adapters.training.launch import start_ranks; "
-    "sys.exit(start_ranks(sys.argv[3:], 2, int(sys.argv[1]), ('-u', '-m', sys.argv[2])))",
-]
+START = "import sys; from adapters.training.launch import start_ranks as start; words = sys.argv[1:]; "
+START += "sys.exit(start(words[2:], 2, int(words[0]), ('-u', '-m', words[1])))"
+FAILING = [sys.executable, "-c", START]
 WORLD = base64.urlsafe_b64encode(b'{"localhost": [0, 1]}').decode()  # two ranks, as deepspeed writes it
 WORKER = "tests.adapters.training.failing_rank"
 
