@@ -13,6 +13,7 @@ from adapters.megatron import checkpoint, replicas
 from adapters.megatron.data_parallel import ComposedDataParallel
 from adapters.megatron.layout import sequence_multiple
 from adapters.megatron.module import ComposedModel
+from adapters.megatron.non_finite import locate
 from adapters.megatron.optimizer import apply_gradients, make_optimizer
 from adapters.megatron.schedule import MicroBatch, forward_backward
 from adapters.training.collator import Batch
@@ -72,12 +73,13 @@ class MegatronEngine:
     def step(self, batches: Sequence[Batch], lr: float) -> StepResult:
         """See `Engine.step`; all micro-batches of one shape if `uniform`."""
         self.optimizer.zero_grad()
-        loss = forward_backward(self.stages, [self._inputs(batch) for batch in batches])
+        micro_batches = [self._inputs(batch) for batch in batches]
+        loss = forward_backward(self.stages, micro_batches)
         self.optimizer.prepare_grads()
         norm = float(self.optimizer.get_grad_norm())
         # Both are the same on every rank, so all of them stop, and none has changed a parameter.
         if not (math.isfinite(loss) and math.isfinite(norm)):
-            raise NonFiniteError(loss, norm)
+            raise NonFiniteError(loss, norm, locate(self.stages, micro_batches))
         apply_gradients(self.optimizer, lr, norm)
         checkpoint.finish_save(wait=False)
         return StepResult(loss, norm)
