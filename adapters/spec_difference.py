@@ -19,7 +19,10 @@ def differences(stored: str, graph: Graph) -> list[str]:
         stored: the dump of the checkpoint's graph.
         graph: of the model.
     """
-    theirs, ours = yaml.safe_load(stored), yaml.safe_load(dump(graph))
+    own = dump(graph)
+    if stored == own:
+        return []
+    theirs, ours = yaml.safe_load(stored), yaml.safe_load(own)
     return [line for section in SECTIONS for line in _compare(section, theirs.get(section), ours.get(section))]
 
 

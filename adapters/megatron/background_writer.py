@@ -9,6 +9,7 @@ in a manager process, started from the main module of the program; that one stay
 import pickle
 import queue
 import tempfile
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -22,6 +23,7 @@ class WriteResults:
 
     def __init__(self) -> None:
         self._file = tempfile.TemporaryFile()  # noqa: SIM115  (lives as long as this object)
+        weakref.finalize(self, self._file.close)
 
     def put(self, results: Any) -> None:
         pickle.dump(results, self._file)
@@ -68,9 +70,7 @@ class BackgroundWriter:
             Whether nothing is under way any more.
 
         Raises:
-            CheckpointException: a rank's writer failed.
+            CheckpointException: (torch's) a rank's writer failed; on every rank.
         """
         self._calls.maybe_finalize_async_calls(blocking=wait)
         return self._calls.get_num_unfinalized_calls() == 0
-
-

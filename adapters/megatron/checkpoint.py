@@ -23,6 +23,7 @@ from adapters import checkpoint_folder
 from adapters.huggingface.checkpoint_error import CheckpointError
 from adapters.megatron import optimizer_state, random_state, runtime
 from adapters.megatron.background_writer import BackgroundWriter, reporting
+from adapters.megatron.save_errors import on_first_rank, told
 from adapters.megatron.stored_tensors import check_tensors
 from adapters.spec_difference import differences
 from composer import Graph, dump
@@ -71,22 +72,21 @@ def save(
             checkpoints are as they were.
     """
     finish_save()
-    staging = Path(_on_first_rank(folder, partial(_stage, folder)))
+    staging = Path(on_first_rank(folder, partial(_stage, folder)))
     graph = _graph_of(stages)
     steps, model = optimizer_state.steps_done(optimizer), _model_tensors(stages)
     tensors = {"model": model, "optimizer": optimizer_state.sharded_tensors(optimizer, model, loading=False)}
     with reporting():
-        request: Any = dist_checkpointing.save(
-            tensors, str(staging), async_sharded_save=True, async_strategy="mcore"
-        )
+        request: Any = dist_checkpointing.save(tensors, str(staging), async_sharded_save=True, async_strategy="mcore")
     random_state.save_random(staging, distributed.get_rank())
     record = Record(progress, _layout(), optimizer_state.kind_of(optimizer), steps, random_state.seed_from_now())
-    _on_first_rank(folder, partial(_describe, staging, graph, record))
-    request.add_finalize_fn(partial(_on_first_rank, folder, partial(_publish, staging, folder, keep)))
+    on_first_rank(folder, partial(_describe, staging, graph, record))
+    request.add_finalize_fn(partial(on_first_rank, folder, partial(_publish, staging, folder, keep)))
     if asynchronous:
         _writer.start(request)
     else:
-        request.execute_sync()
+        with told(folder):
+            request.execute_sync()
 
 
 def finish_save(*, wait: bool = True) -> bool:
@@ -102,10 +102,8 @@ def finish_save(*, wait: bool = True) -> bool:
     Raises:
         CheckpointError: a rank could not write; on every rank.
     """
-    try:
+    with told("the checkpoint under way"):
         return _writer.finish(wait=wait)
-    except dist_checkpointing.core.CheckpointingException as error:
-        raise CheckpointError("checkpoint", [f"not saved: {error}"]) from error
 
 
 def load(folder: Path, stages: Sequence[nn.Module], optimizer: Any | None) -> dict[str, Any]:
@@ -127,13 +125,8 @@ def load(folder: Path, stages: Sequence[nn.Module], optimizer: Any | None) -> di
     """
     record = _read(folder, _graph_of(stages))
     if optimizer is not None and (kind := optimizer_state.kind_of(optimizer)) != record.optimizer:
-        raise CheckpointError(
-            folder,
-            [
-                f"the optimizer was {record.optimizer}, it is {kind} now: load with the `precision` and "
-                "`distributed_optimizer` that it was saved with"
-            ],
-        )
+        advice = "load with the `precision` and `distributed_optimizer` that it was saved with"
+        raise CheckpointError(folder, [f"the optimizer was {record.optimizer}, it is {kind} now: {advice}"])
     model = _model_tensors(stages)
     tensors: dict[str, Any] = {"model": model}
     if optimizer is not None:
@@ -143,7 +136,7 @@ def load(folder: Path, stages: Sequence[nn.Module], optimizer: Any | None) -> di
     for name, stage in zip(model, stages, strict=True):
         _bare(stage).load_state_dict(loaded["model"][name])
     if optimizer is not None:
-        optimizer_state.load_tensors(optimizer, loaded["optimizer"], record.steps)
+        optimizer_state.load_tensors(optimizer, loaded.get("optimizer", {}), record.steps)
         if record.layout == _layout():
             random_state.load_random(folder, distributed.get_rank())
         else:
@@ -192,22 +185,6 @@ def _publish(staging: Path, folder: Path, keep: int | None) -> None:
     checkpoint_folder.publish(staging, folder)
     if keep is not None:
         checkpoint_folder.prune(folder.parent, keep)
-
-
-def _on_first_rank(folder: Path, work: Any) -> Any:
-    """Do something on one rank while the others wait; what it returns, or why it failed, is known to all of them."""
-    outcome: list[Any] = [None, None]
-    if distributed.get_rank() == 0:
-        try:
-            outcome[0] = work()
-        except (OSError, CheckpointError, TypeError) as error:
-            outcome[1] = error
-    distributed.broadcast_object_list(outcome, src=0)
-    if isinstance(outcome[1], CheckpointError):
-        raise outcome[1]
-    if outcome[1] is not None:
-        raise CheckpointError(folder, [f"not saved: {outcome[1]}"]) from outcome[1]
-    return outcome[0]
 
 
 def _read(folder: Path, graph: Graph) -> Record:

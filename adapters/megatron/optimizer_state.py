@@ -4,7 +4,6 @@ Moments and fp32 copies are saved in the shape of their parameter, so that any l
 were made. Learning rates, decay and groups are not: they come from the settings of the run that loads.
 """
 
-from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -22,14 +21,13 @@ def kind_of(optimizer: Any) -> str:
     return "with fp32 copies" if first.config.bf16 or first.config.fp16 else "plain"
 
 
-def parts_of(optimizer: Any) -> Iterator[Any]:
-    """Megatron-Core's optimizers (of experts, of the rest) that have something to train on this rank."""
-    for part in getattr(optimizer, "chained_optimizers", [optimizer]):
-        if not part.is_stub_optimizer:
-            yield part
+def parts_of(optimizer: Any) -> dict[str, Any]:
+    """Megatron-Core's optimizers (of experts, of the rest) that have something to train on this rank, by number."""
+    parts = enumerate(getattr(optimizer, "chained_optimizers", [optimizer]))
+    return {str(number): part for number, part in parts if not part.is_stub_optimizer}
 
 
-def sharded_tensors(optimizer: Any, model: dict[str, Any], *, loading: bool) -> list[dict[str, Any]]:
+def sharded_tensors(optimizer: Any, model: dict[str, Any], *, loading: bool) -> dict[str, dict[str, Any]]:
     """For each part its tensors, described for `dist_checkpointing`; every rank calls it.
 
     Args:
@@ -37,19 +35,20 @@ def sharded_tensors(optimizer: Any, model: dict[str, Any], *, loading: bool) -> 
         model: sharded state dicts of this rank's stages, by anything.
         loading: values do not matter yet.
     """
-    return [_tensors(part, model, loading) for part in parts_of(optimizer)]
+    return {number: _tensors(part, model, loading) for number, part in parts_of(optimizer).items()}
 
 
-def load_tensors(optimizer: Any, loaded: list[dict[str, Any]], steps: int) -> None:
+def load_tensors(optimizer: Any, loaded: dict[str, dict[str, Any]], steps: int) -> None:
     """Put loaded tensors, in the structure of `sharded_tensors`, and the number of steps into an optimizer."""
-    for part, tensors in zip(parts_of(optimizer), loaded, strict=True):
+    for number, part in parts_of(optimizer).items():
+        tensors = loaded.get(number, {})  # not there if none of its parameters are on this rank
         if isinstance(part, DistributedOptimizer):
             # Torch's AdamW counts steps in a tensor for each parameter, and Megatron-Core would look for each of those
             # among what was loaded. A number it passes over.
             for state in part.optimizer.state.values():
                 if "step" in state:
                     state["step"] = 0
-            part.load_parameter_state_from_fully_reshardable(tensors["state"])
+            part.load_parameter_state_from_fully_reshardable(tensors.get("state", {}))
         else:
             own = part.state_dict()
             inner = own.get("optimizer", own)
@@ -65,7 +64,7 @@ def load_tensors(optimizer: Any, loaded: list[dict[str, Any]], steps: int) -> No
 def steps_done(optimizer: Any) -> int:
     """How many steps were made; the same on every rank, also where there is nothing to train."""
     done = 0
-    for part in parts_of(optimizer):
+    for part in parts_of(optimizer).values():
         counters = [*part.optimizer.state.values(), *part.optimizer.param_groups]
         done = next((int(counter["step"]) for counter in counters if "step" in counter), done)
     found: list[Any] = [None] * distributed.get_world_size()
@@ -75,17 +74,14 @@ def steps_done(optimizer: Any) -> int:
 
 def _tensors(part: Any, model: dict[str, Any], loading: bool) -> dict[str, Any]:
     _initialise(part)
-    gathering = {
-        "distrib_optim_sharding_type": "fully_reshardable",
-        # On the first data-parallel rank's CPU, not on every rank's device.
-        "distrib_optim_fully_reshardable_mem_efficient": getattr(part, "data_parallel_group_gloo", None) is not None,
-    }
-    tree = part.sharded_state_dict(model, is_loading=loading, metadata=gathering)
     if isinstance(part, DistributedOptimizer):
-        return {"state": tree["param_state"] or {}}
+        # Gathered on the first data-parallel rank's CPU where it can be, not on every rank's device.
+        lean = {"distrib_optim_fully_reshardable_mem_efficient": part.data_parallel_group_gloo is not None}
+        return {"state": part.sharded_param_state_fully_reshardable(model, loading, lean) or {}}
+    tree = part.sharded_state_dict(model, is_loading=loading)
     state = {key: value for key, value in tree.get("optimizer", tree)["state"].items() if key != "common_step"}
     copies = {f"{i}.{j}": copy for i, group in enumerate(tree.get(COPIES, ())) for j, copy in enumerate(group)}
-    return {"state": state, COPIES: copies}
+    return {"state": state} | ({COPIES: copies} if copies else {})
 
 
 def _initialise(part: Any) -> None:

@@ -18,11 +18,12 @@ def file_of(folder: Path, rank: int) -> Path:
 
 def save_random(folder: Path, rank: int) -> None:
     """Write Python's, torch's, the device's and Megatron-Core's generators of this rank; numpy is not used to train."""
+    tracker: Any = get_cuda_rng_tracker()
     states = {
         "python": random.getstate(),
         "torch": torch.get_rng_state(),
         "device": torch.cuda.get_rng_state(),
-        "megatron": get_cuda_rng_tracker().get_states(),
+        "megatron": tracker.get_states(),
     }
     torch.save(states, file_of(folder, rank))
     sync(file_of(folder, rank))
@@ -31,9 +32,10 @@ def save_random(folder: Path, rank: int) -> None:
 def load_random(folder: Path, rank: int) -> None:
     """Continue this rank's generators where they were saved."""
     states: dict[str, Any] = torch.load(file_of(folder, rank), weights_only=True)
+    tracker: Any = get_cuda_rng_tracker()
     random.setstate(states["python"])
     torch.set_rng_state(states["torch"])
-    get_cuda_rng_tracker().set_states(states["megatron"])
+    tracker.set_states(states["megatron"])
     torch.cuda.set_rng_state(states["device"])
 
 

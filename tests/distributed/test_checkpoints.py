@@ -1,0 +1,125 @@
+"""What one layout saves, another continues: every tensor bit for bit, the next step within 1e-5."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from attrs import evolve
+
+from adapters.megatron import checkpoint
+from adapters.parity.batch import make_batch
+from adapters.parity.oracle import build_oracle
+from tests.distributed.checkpoint_cases import FAULTS, FURTHER, RESHARDED, RESUMED, SAVED, SOURCES, START, Case
+from tests.distributed.checkpoint_run import Run, checkpoint_of, micro_batches, whole
+from tests.distributed.graphs import VARIANTS, tiny
+
+ROOT = Path(__file__).parents[2]
+BOUND = 1e-5
+STARTS = tuple(Case("one", variant, {}, shared=shared) for variant in VARIANTS for shared in (False, True))
+
+
+@pytest.fixture(scope="module")
+def start(tmp_path_factory):
+    """What one rank saved, by kind: the tensors."""
+    folder = tmp_path_factory.mktemp("checkpoints")
+    torch.set_num_threads(1)
+    for variant in VARIANTS:
+        graph = tiny(variant)
+        torch.save(micro_batches(make_batch(graph, build_oracle(graph))), folder / f"{variant}.pt")
+    found = {}
+    for case in STARTS:
+        run = Run(case, torch.load(folder / f"{case.variant}.pt", weights_only=True), seed=0)
+        run.step(START)
+        checkpoint.save(checkpoint_of(folder, case, START), run.stages, run.optimizer, {"step": START})
+        found[case.kind] = whole([run.tensors()])
+    return folder, found
+
+
+@pytest.fixture(scope="module")
+def ranks(start):
+    """What both ranks found, by case and hop; their tensors put together."""
+    folder, _ = start
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    done = subprocess.run(
+        [*command, "-m", "tests.distributed.checkpoint_worker", str(folder)],
+        cwd=ROOT,
+        env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
+        timeout=400,
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, f"{done.stdout[-2000:]}\n{done.stderr[-8000:]}"
+    return {each.id: _joined(folder, each.id) for each in (*SOURCES, *RESUMED, *RESHARDED, *FAULTS)}
+
+
+def _joined(folder: Path, name: str):
+    found = [torch.load(folder / f"{name}.{rank}.pt", weights_only=True) for rank in range(2)]
+    assert found[0]["losses"] == found[1]["losses"]
+    return {
+        field: whole([each[field] for each in found]) if isinstance(value, list) and field != "losses" else value
+        for field, value in found[0].items()
+        if field != "children"
+    } | {"children": [each.get("children") for each in found]}
+
+
+def different(expected, found):
+    """Names of tensors that are not the same bit for bit."""
+    assert found.keys() == expected.keys()
+    return [name for name in expected if not torch.equal(found[name], expected[name])]
+
+
+def errors(expected, found):
+    """Largest relative difference of a loss, or by norm of a tensor after the next step."""
+    tensors = {name: float((found["next"][name] - one).norm() / one.norm()) for name, one in expected["next"].items()}
+    losses = zip(expected["losses"], found["losses"], strict=False)
+    return max(*tensors.values(), *(abs(other / one - 1) for one, other in losses))
+
+
+@pytest.mark.parametrize("case", SOURCES, ids=lambda case: case.id)
+def test_two_ranks_read_what_one_saved(case, start, ranks):
+    assert not different(start[1][case.kind], ranks[case.id]["loaded"])
+
+
+@pytest.mark.parametrize("case", SOURCES, ids=lambda case: case.id)
+def test_a_save_is_complete_once_finished_and_leaves_no_process(case, ranks):
+    found = ranks[case.id]
+    assert found["complete"]
+    assert not found["early"]
+    assert found["children"] == [[], []]
+
+
+@pytest.mark.parametrize("hop", [*RESUMED, *RESHARDED], ids=lambda hop: hop.id)
+def test_every_tensor_arrives(hop, ranks):
+    assert not different(ranks[hop.source.id]["saved"], ranks[hop.id]["loaded"])
+    assert ranks[hop.id]["progress"] == {"step": SAVED}
+
+
+@pytest.mark.parametrize("hop", RESHARDED, ids=lambda hop: hop.id)
+def test_another_layout_goes_on(hop, ranks):
+    assert errors(ranks[hop.source.id], ranks[hop.id]) <= BOUND
+
+
+@pytest.mark.parametrize("hop", RESUMED, ids=lambda hop: hop.id)
+def test_the_same_layout_goes_on_bit_for_bit(hop, ranks):
+    uninterrupted, resumed = ranks[hop.source.id], ranks[hop.id]
+    assert len(resumed["losses"]) == FURTHER
+    assert resumed["losses"] == uninterrupted["losses"]
+    assert not different(uninterrupted["next"], resumed["next"])
+
+
+@pytest.mark.parametrize("case", SOURCES, ids=lambda case: case.id)
+def test_one_rank_reads_what_two_saved(case, start, ranks):
+    folder, _ = start
+    alone = evolve(case, name="one", sizes={}, settings={})
+    run = Run(alone, torch.load(folder / f"{case.variant}.pt", weights_only=True), seed=3)
+    checkpoint.load(checkpoint_of(folder, case, SAVED), run.stages, run.optimizer)
+    assert not different(ranks[case.id]["saved"], whole([run.tensors()]))
+
+
+@pytest.mark.parametrize("hop", FAULTS, ids=lambda hop: hop.id)
+def test_a_fault_shows(hop, ranks):
+    assert errors(ranks[hop.source.id], ranks[hop.id]) > 10 * BOUND
