@@ -1,7 +1,6 @@
 """A composed model on disk: its tensors under their own names, and the resolved spec that they belong to."""
 
 from collections import Counter
-from functools import partial
 from pathlib import Path
 
 import torch
@@ -10,7 +9,7 @@ from torch import Tensor, nn
 from adapters.huggingface.checkpoint import DTYPES, SINGLE, Stored, read_index, reading
 from adapters.huggingface.checkpoint_error import CheckpointError
 from adapters.huggingface.composed_tensors import composed_tensors
-from adapters.huggingface.safetensors_writer import Planned, write_safetensors
+from adapters.huggingface.safetensors_writer import file_order, write_safetensors
 from composer import Graph, dump, load
 
 SPEC = "spec.yaml"
@@ -33,12 +32,8 @@ def save(model: nn.Module, graph: Graph, folder: Path) -> None:
         raise CheckpointError(folder, [f"holds weights already ({SINGLE}); choose another folder"])
     folder.mkdir(parents=True, exist_ok=True)
     tensors = composed_tensors(model)
-    write_safetensors(target, {name: _planned(tensor) for name, tensor in tensors.items()})
+    write_safetensors(target, tensors, (tensors[name] for name in file_order(tensors)))
     (folder / SPEC).write_text(dump(graph), encoding="utf-8")
-
-
-def _planned(tensor: Tensor) -> Planned:
-    return Planned(tuple(tensor.shape), tensor.dtype, partial(iter, (tensor,)))
 
 
 def load_graph(folder: Path) -> Graph:
@@ -67,8 +62,7 @@ def load_tensors(model: nn.Module, folder: Path) -> None:
         with reading(file, MAPPED_BYTES) as reader:
             for name, found in stored.items():
                 if found.file == file:
-                    rows = found.shape[0] if found.shape else 1
-                    tensors[name].copy_(reader.rows(name, 0, rows, found))
+                    tensors[name].copy_(reader.rows(name, found, (slice(None),)))
 
 
 def dtype_of(folder: Path) -> torch.dtype:

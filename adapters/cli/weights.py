@@ -40,24 +40,23 @@ def import_(
     composed_checkpoint.save(model, graph, target)
     changed = "".join(f", {count} from {old} to {new}" for (old, new), count in imported.conversions.items())
     print(f"{target}: {imported.tensors} tensors of {source}{changed}")
+    if imported.fresh:
+        print(f"fresh weights, not from the checkpoint (no `weights` in the spec): {', '.join(imported.fresh)}")
 
 
 def export(
-    source: Annotated[Path, Parameter(help="Directory of a composed checkpoint.")],
+    source: Annotated[Path, Parameter(help="A composed checkpoint, or a run's checkpoints/step-… of any layout.")],
     target: Annotated[Path, Parameter(help="Directory of the Hugging Face checkpoint; made if absent.")],
     /,
     *,
     max_shard_gb: Annotated[float, Parameter(help="Largest file, in GB.")] = 5.0,
 ) -> None:
-    """Turn a composed checkpoint into a Hugging Face one, which `from_pretrained` reads."""
+    """Turn a composed checkpoint, or one of a training run, into a Hugging Face one, which `from_pretrained` reads."""
     existing(source)
     quiet()
-    from adapters import composed_checkpoint
     from adapters.huggingface.export_weights import export_weights
-    from adapters.megatron import build
+    from adapters.saved_model import load_saved
 
-    graph = composed_checkpoint.load_graph(source)
-    model = build(graph, dtype=composed_checkpoint.dtype_of(source))
-    composed_checkpoint.load_tensors(model, source)
+    model, graph = load_saved(source)
     export_weights(model, target, max_shard_bytes=int(max_shard_gb * 1e9))
     print(f"{target}: {graph.hf.architecture if graph.hf else graph.name}")

@@ -101,7 +101,7 @@ def _headers(path: Path) -> dict[str, Stored]:
 
 
 class RowReader:
-    """Reads rows of one file, and lets go of the file's pages now and then.
+    """Reads blocks of one file, and lets go of the file's pages now and then.
 
     `safe_open` maps the file; pages that were read count as memory of the process until it is closed. Reopening keeps
     them below `max_bytes`, plus one block.
@@ -111,20 +111,12 @@ class RowReader:
         self.path, self.max_bytes, self.read = path, max_bytes, 0
         self._open: Any = None
 
-    def rows(self, name: str, start: int, stop: int, stored: Stored, columns: slice | None = None) -> torch.Tensor:
-        """Rows of a tensor along its first dimension (all of a scalar), all columns of them or some.
-
-        A view of the mapped file, unless columns are chosen: copy it soon.
-        """
+    def rows(self, name: str, stored: Stored, index: tuple[slice, ...]) -> torch.Tensor:
+        """A block of a tensor, all of a scalar. May be a view of the mapped file: copy it soon."""
         if self._open is None or self.read > self.max_bytes:
             self.close()
             self._open = safe_open(self.path, framework="pt").__enter__()
-        if not stored.shape:
-            tensor = self._open.get_tensor(name)
-        elif columns is None:
-            tensor = self._open.get_slice(name)[start:stop]
-        else:
-            tensor = self._open.get_slice(name)[start:stop, columns]
+        tensor: torch.Tensor = self._open.get_slice(name)[index] if stored.shape else self._open.get_tensor(name)
         self.read += tensor.numel() * tensor.element_size()
         return tensor
 

@@ -1,114 +1,135 @@
 """From a composed model to a directory that transformers loads: config.json, safetensors, and an index of shards."""
 
 import json
-from collections.abc import Iterator
-from functools import partial
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
-from torch import Tensor, nn
+from torch import nn
 
 from adapters.huggingface.checkpoint import INDEX, SINGLE
 from adapters.huggingface.checkpoint_error import CheckpointError
-from adapters.huggingface.composed_tensors import composed_tensors
-from adapters.huggingface.safetensors_writer import Planned, write_safetensors
-from adapters.huggingface.weight_operations import Piece
-from adapters.huggingface.weight_plan import slots
+from adapters.huggingface.export_plan import Held, Planned, offers, plan
+from adapters.huggingface.export_stream import Stream
+from adapters.huggingface.ranks import Ranks, all_ranks
+from adapters.huggingface.safetensors_writer import file_order, write_safetensors
+from adapters.huggingface.unfinished import Unfinished
+from adapters.huggingface.weight_plan import fresh_nodes, has_weights
 from components.hf_config import to_hf_config
-from composer.graph import Graph, Node
+from composer.graph import Graph
 
-BLOCK_BYTES = 4 * 2**20
+Shard = dict[str, Planned]
 
 
 def export_weights(
-    model: nn.Module, target_dir: str | Path, *, max_shard_bytes: int = 5 * 10**9, overwrite: bool = False
+    stages: nn.Module | Sequence[nn.Module],
+    target_dir: str | Path,
+    *,
+    max_shard_bytes: int = 5 * 10**9,
+    overwrite: bool = False,
+    alone: bool = False,
 ) -> Path:
     """Write a composed model as a Hugging Face checkpoint, in the dtypes it has, a few MiB at a time.
 
+    In a parallel layout every rank calls this, and rank 0 writes: the same files, byte for byte, as one rank would.
+    They appear whole or not at all. Beside its model a rank holds one block at a time, rank 0 one block and a part.
+
     Args:
-        model: an `adapters.megatron.ComposedModel`, on any device.
-        target_dir: made if absent.
+        stages: an `adapters.megatron.ComposedModel`, on any device, or this rank's virtual pipeline stages in order.
+        target_dir: made if absent; only rank 0 needs to see it.
         max_shard_bytes: a file is closed before it grows beyond this, unless one tensor alone is larger. One file needs
             no index.
         overwrite: replace weights that are there already.
+        alone: this rank holds the whole model and other ranks do not take part.
 
     Returns:
         `target_dir`; `from_pretrained` of the spec's architecture reads it.
 
     Raises:
-        CheckpointError: weights are there already; the spec has no Hugging Face configuration; or a node has no
-            `weights`, so that its tensors have no name in a checkpoint.
+        CheckpointError: on all ranks, whichever it concerns: weights are there already; the spec has no Hugging Face
+            configuration; a node has no `weights`, so that its tensors have no name in a checkpoint; a part of a tensor
+            is on no rank; or something went wrong on another rank.
+        OSError: with one rank, as the file system raises it.
     """
     target_dir = Path(target_dir)
-    graph: Graph = model.config.graph  # type: ignore[union-attr, assignment]
-    problems = [f"node {node.name} has no `weights`: its tensors have no names" for node in _unnamed(graph, model)]
+    models = [stages] if isinstance(stages, nn.Module) else list(stages)
+    graph: Graph = models[0].config.graph  # type: ignore[union-attr, assignment]
+    with all_ranks(alone) as ranks:
+        with ranks.together(target_dir):
+            _check(graph, models, target_dir)
+            offered, held = offers(models, copies=ranks.size == 1)
+        given, shards = ranks.gather(offered), None
+        with ranks.together(target_dir):
+            if ranks.rank == 0:
+                shards = _shards(plan(graph, given), max_shard_bytes)
+        _write(graph, ranks.from_first(shards), held, ranks, (target_dir, overwrite))
+    return target_dir
+
+
+def _check(graph: Graph, models: Sequence[nn.Module], target_dir: Path) -> None:
+    problems = [
+        f"node {name} has no `weights`: its tensors have no names"
+        for name in fresh_nodes(graph)
+        if any(has_weights(model, name) for model in models)
+    ]
     if graph.hf is None or not graph.hf_config:
         problems.append("the spec has no `hf` section or no configuration: there is no config.json to write")
     if problems:
         raise CheckpointError(target_dir, problems)
-    composed_tensors(model)  # refuses one rank of several
-    tensors = {name: _planned(slot.piece) for name, slot in slots(model).items()}
-    target_dir.mkdir(parents=True, exist_ok=True)
-    _make_room(target_dir, overwrite)
-    _write_config(graph, tensors, target_dir)
-    _write_shards(_shards(tensors, max_shard_bytes), target_dir)
-    return target_dir
 
 
-def _unnamed(graph: Graph, model: nn.Module) -> list[Node]:
-    return [
-        node
-        for node in graph.nodes.values()
-        if node.weights is None and any(True for _ in getattr(model, node.name, nn.Module()).parameters())
-    ]
-
-
-def _planned(piece: Piece) -> Planned:
-    return Planned(piece.shape, piece.views[0].dtype, partial(_rows, piece))
-
-
-def _rows(piece: Piece) -> Iterator[Tensor]:
-    return (view for view, _, _ in piece.blocks(BLOCK_BYTES))
-
-
-def _make_room(target_dir: Path, overwrite: bool) -> None:
-    """Old shards beside new ones would be read again, or confuse whoever lists the directory."""
-    old = sorted([*target_dir.glob("model*.safetensors"), *target_dir.glob(INDEX)])
-    if old and not overwrite:
-        raise CheckpointError(target_dir, [f"holds weights already ({old[0].name}, …); choose another or overwrite"])
-    for path in old:
-        path.unlink()
-
-
-def _write_config(graph: Graph, tensors: dict[str, Planned], target_dir: Path) -> None:
-    assert graph.hf is not None
-    config = to_hf_config(graph.hf_config)
-    config.architectures = [graph.hf.architecture]
-    dtypes = [planned.dtype for planned in tensors.values()]
-    config.dtype = max(set(dtypes), key=dtypes.count)
-    config.save_pretrained(target_dir)
-
-
-def _shards(tensors: dict[str, Planned], max_shard_bytes: int) -> list[dict[str, Planned]]:
-    shards: list[dict[str, Planned]] = [{}]
+def _shards(tensors: Sequence[Planned], max_shard_bytes: int) -> dict[str, Shard]:
+    """What each file holds, in the order of the file."""
+    shards: list[Shard] = [{}]
     size = 0
-    for name, planned in tensors.items():
+    for planned in tensors:
         if shards[-1] and size + planned.bytes > max_shard_bytes:
             shards.append({})
             size = 0
-        shards[-1][name] = planned
+        shards[-1][planned.name] = planned
         size += planned.bytes
-    return shards
-
-
-def _write_shards(shards: list[dict[str, Planned]], target_dir: Path) -> None:
     if len(shards) == 1:
-        write_safetensors(target_dir / SINGLE, shards[0])
+        return {SINGLE: shards[0]}
+    names = [f"model-{number:05d}-of-{len(shards):05d}.safetensors" for number in range(1, len(shards) + 1)]
+    return dict(zip(names, shards, strict=True))
+
+
+def _write(graph: Graph, shards: dict[str, Shard], held: Held, ranks: Ranks, target: tuple[Path, bool]) -> None:
+    """All files; what went wrong is known on every rank after each of them."""
+    unfinished = None
+    try:
+        with ranks.together(target[0]):
+            if ranks.rank == 0:
+                unfinished = Unfinished(*target)
+        for name, shard in shards.items():
+            order = [shard[tensor] for tensor in file_order(shard)]
+            with ranks.together(target[0]), Stream(ranks, order, held).draining() as blocks:
+                if unfinished is not None:
+                    write_safetensors(unfinished.folder / name, shard, blocks)
+        with ranks.together(target[0]):
+            if unfinished is not None:
+                _write_index(shards, unfinished.folder)
+                _write_config(graph, shards, unfinished.folder)
+                unfinished.finish()
+    except BaseException:
+        if unfinished is not None:
+            unfinished.discard()
+        raise
+
+
+def _write_config(graph: Graph, shards: dict[str, Shard], folder: Path) -> None:
+    assert graph.hf is not None
+    config = to_hf_config(graph.hf_config)
+    config.architectures = [graph.hf.architecture]
+    dtypes = Counter(planned.dtype for shard in shards.values() for planned in shard.values())
+    ((config.dtype, _),) = dtypes.most_common(1)
+    config.save_pretrained(folder)
+
+
+def _write_index(shards: dict[str, Shard], folder: Path) -> None:
+    if len(shards) == 1:
         return
-    places: dict[str, str] = {}
-    for number, shard in enumerate(shards, 1):
-        file = f"model-{number:05d}-of-{len(shards):05d}.safetensors"
-        write_safetensors(target_dir / file, shard)
-        places |= dict.fromkeys(shard, file)
-    total = sum(planned.bytes for shard in shards for planned in shard.values())
+    places = {tensor: name for name, shard in shards.items() for tensor in shard}
+    total = sum(planned.bytes for shard in shards.values() for planned in shard.values())
     index = {"metadata": {"total_size": total}, "weight_map": dict(sorted(places.items()))}
-    (target_dir / INDEX).write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")
+    (folder / INDEX).write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")

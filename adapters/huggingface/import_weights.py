@@ -6,12 +6,13 @@ from pathlib import Path
 
 import torch
 from attrs import frozen
-from torch import nn
+from torch import Tensor, nn
 
 from adapters.huggingface.checkpoint import DTYPES, RowReader, Stored, read_index, reading
 from adapters.huggingface.checkpoint_error import CheckpointError
 from adapters.huggingface.rank_share import share_of
-from adapters.huggingface.weight_plan import Slot, held_elsewhere, slots
+from adapters.huggingface.weight_plan import Slot, fresh_nodes, has_weights, held_elsewhere, slots
+from composer.graph import Graph
 
 BLOCK_BYTES = 4 * 2**20
 MAPPED_BYTES = 16 * 2**20
@@ -19,11 +20,15 @@ MAPPED_BYTES = 16 * 2**20
 
 @frozen
 class Imported:
-    """What an import did: tensors of the checkpoint used, their bytes, and how many changed dtype (from, to)."""
+    """What an import did: tensors of the checkpoint used, their bytes, and how many changed dtype (from, to).
+
+    `fresh` are nodes that have weights but no name for them in the spec: they keep what they had.
+    """
 
     tensors: int
     bytes: int
     conversions: dict[tuple[str, str], int]
+    fresh: tuple[str, ...] = ()
 
 
 @torch.no_grad()
@@ -31,9 +36,10 @@ def import_weights(model: nn.Module, source_dir: str | Path) -> Imported:
     """Fill the parameters and persistent buffers of a composed model from a checkpoint directory.
 
     Every tensor of the checkpoint is used exactly once. Values are converted from the checkpoint's dtype to the
-    parameter's; nodes without `weights` in the spec keep what they have. Nothing is written before all names and shapes
-    fit. Reads a few MiB at a time: beside the model's own memory there is never a second copy of a tensor. In a
-    parallel layout every rank calls this and reads only its own rows, columns, experts and layers.
+    parameter's; nodes without `weights` in the spec keep what they have, and are named in the result. Nothing is
+    written before all names and shapes fit. Reads a few MiB at a time: beside the model's own memory there is never a
+    second copy of a tensor. In a parallel layout every rank calls this and reads only its own rows, columns, experts
+    and layers.
 
     Args:
         model: an `adapters.megatron.ComposedModel`, on any device.
@@ -46,7 +52,8 @@ def import_weights(model: nn.Module, source_dir: str | Path) -> Imported:
     source_dir = Path(source_dir)
     stored = read_index(source_dir)
     places = slots(model)
-    others = held_elsewhere(model.config.graph, share_of(model))  # type: ignore[union-attr, arg-type]
+    graph: Graph = model.config.graph  # type: ignore[union-attr, assignment]
+    others = held_elsewhere(graph, share_of(model))
     if problems := list(_problems(stored, places, *others)):
         raise CheckpointError(source_dir, problems)
     used = {_held_as(name, slot, stored): slot for name, slot in places.items()}
@@ -55,11 +62,12 @@ def import_weights(model: nn.Module, source_dir: str | Path) -> Imported:
         with reading(path, MAPPED_BYTES) as reader:
             for name in names:
                 _fill(reader, name, stored[name], used[name])
-    changed = Counter((stored[name].dtype, str(_dtype(slot))) for name, slot in used.items())
+    changed = Counter((stored[name].dtype, str(slot.dtype)) for name, slot in used.items())
     return Imported(
         tensors=sum(name in stored for place, slot in places.items() for name in (place, *slot.aliases)),
         bytes=sum(path.stat().st_size for path in {item.file for item in stored.values()}),
         conversions={pair: count for pair, count in changed.items() if str(DTYPES[pair[0]]) != pair[1]},
+        fresh=tuple(name for name in fresh_nodes(graph) if has_weights(model, name)),
     )
 
 
@@ -103,8 +111,7 @@ def _same(first: str, other: str, stored: dict[str, Stored], slot: Slot) -> bool
     one, two = stored[first], stored[other]
     with reading(one.file, MAPPED_BYTES) as left, reading(two.file, MAPPED_BYTES) as right:
         return all(
-            torch.equal(_read(left, first, one, slot, start, stop), _read(right, other, two, slot, start, stop))
-            for _, start, stop in slot.piece.blocks(BLOCK_BYTES)
+            torch.equal(left.rows(first, one, index), right.rows(other, two, index)) for index, _ in _blocks(slot)
         )
 
 
@@ -116,15 +123,16 @@ def _by_file(used: dict[str, Slot], stored: dict[str, Stored]) -> dict[Path, lis
 
 
 def _fill(reader: RowReader, name: str, stored: Stored, slot: Slot) -> None:
-    for view, start, stop in slot.piece.blocks(BLOCK_BYTES):
-        view.copy_(_read(reader, name, stored, slot, start, stop).reshape(view.shape).to(view.dtype))
+    for index, view in _blocks(slot):
+        view.copy_(reader.rows(name, stored, index).reshape(view.shape).to(view.dtype))
 
 
-def _read(reader: RowReader, name: str, stored: Stored, slot: Slot, start: int, stop: int) -> torch.Tensor:
-    """Rows start to stop of the piece of the tensor that is this rank's."""
-    shape = slot.piece.shape
-    return reader.rows(name, *slot.window.rows(start, stop, shape), stored, slot.window.columns(shape))
-
-
-def _dtype(slot: Slot) -> torch.dtype:
-    return slot.piece.views[0].dtype
+def _blocks(slot: Slot) -> Iterator[tuple[tuple[slice, ...], Tensor]]:
+    """A few MiB at a time: where they are in the Hugging Face tensor, and where in the model."""
+    matrix = slot.matrix
+    for place, view in slot.places():
+        for first, last in matrix.blocks(place.first, place.last, BLOCK_BYTES // slot.dtype.itemsize):
+            yield (
+                matrix.index(first, last, place.left, place.right),
+                view[first - place.first : last - place.first],
+            )

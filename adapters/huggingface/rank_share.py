@@ -2,10 +2,11 @@
 
 from typing import Any
 
+import numpy as np
 from attrs import frozen
 from torch import nn
 
-from adapters.huggingface.checkpoint_error import CheckpointError
+from adapters.huggingface.stored_matrix import dimensions
 from composer.graph import Graph
 
 
@@ -18,26 +19,49 @@ class Part:
 
 
 @frozen
+class Inside:
+    """`part` of dimension `dim` of every expert; a fused dimension is `times` stretches, each shared on its own."""
+
+    dim: int = 1
+    times: int = 1
+    part: Part = Part()
+
+
+@frozen
 class Window:
-    """The rows and columns of a Hugging Face tensor that one rank holds: `part` of dimension `dim`."""
+    """The part of a Hugging Face tensor that one rank holds: `part` of dimension `dim`, and of that, what is inside."""
 
     dim: int = 0
     part: Part = Part()
+    inside: Inside = Inside()
 
     def whole(self, shape: tuple[int, ...]) -> tuple[int, ...]:
-        """The Hugging Face tensor's shape, from that of the rank's stretch."""
-        return tuple(size * self.part.parts if dim == self.dim else size for dim, size in enumerate(shape))
+        """The Hugging Face tensor's shape, from that of the rank's part."""
+        return tuple(size * self._parts(dim) for dim, size in enumerate(shape))
 
-    def rows(self, start: int, stop: int, shape: tuple[int, ...]) -> tuple[int, int]:
-        """Rows of the Hugging Face tensor that are rows start to stop of the stretch of shape `shape`."""
-        offset = self.part.index * shape[0] if self.dim == 0 and shape else 0
-        return start + offset, stop + offset
+    def origin(self, shape: tuple[int, ...], line: int) -> tuple[int, int]:
+        """Where a line of the rank's part, which has shape `shape`, begins in the Hugging Face tensor: line, column."""
+        here: list[int] = []
+        there: list[int] = []
+        offset: list[int] = []
+        # A matrix has no middle one of the three.
+        names = (0, 1, 2) if len(shape) == 3 else (0, None, 1)
+        for dim, size in zip(names, dimensions(shape), strict=True):
+            times = self.inside.times if dim == self.inside.dim else 1
+            stretch = size // times
+            here += [times, stretch]
+            there += [times, stretch * self._parts(dim)]
+            offset += [0, stretch * self._index(dim)]
+        index = np.add(np.unravel_index(line, here[:-1]), offset[:-1])
+        return int(np.ravel_multi_index(tuple(index), there[:-1])), offset[-1]
 
-    def columns(self, shape: tuple[int, ...]) -> slice | None:
-        """Columns of the Hugging Face tensor that the stretch of shape `shape` is; None: all of them."""
-        if self.dim != 1 or self.part.parts == 1:
-            return None
-        return slice(self.part.index * shape[1], (self.part.index + 1) * shape[1])
+    def _parts(self, dim: int | None) -> int:
+        outer = self.part.parts if dim == self.dim else 1
+        return outer * (self.inside.part.parts if dim == self.inside.dim else 1)
+
+    def _index(self, dim: int | None) -> int:
+        """A dimension is shared once, by one of both."""
+        return self.part.index if dim == self.dim else self.inside.part.index if dim == self.inside.dim else 0
 
 
 @frozen
@@ -46,10 +70,14 @@ class RankShare:
 
     tensors: Part = Part()
     experts: Part = Part()
+    expert_tensors: Part = Part()
     layers: tuple[int, ...] | None = None
     """Global indices of the decoder layers, in order; None: all."""
     first_stage: bool = True
     last_stage: bool = True
+    speaks: bool = True
+    """Whether it is the first of the data- and context-parallel ranks that hold the same."""
+    speaks_for_experts: bool = True
 
     def window(self, split: int | str | None) -> Window:
         """Of a tensor that is split so (see `weight_table.py`)."""
@@ -57,33 +85,36 @@ class RankShare:
             return Window()
         return Window(0, self.experts) if split == "E" else Window(int(split), self.tensors)
 
+    def inside(self, inside: tuple[int, int] | None) -> Inside:
+        """Of each expert (see `weight_rows.Row`)."""
+        return Inside() if inside is None else Inside(*inside, self.expert_tensors)
+
     @property
     def is_whole(self) -> bool:
         """Whether one rank holds every weight."""
-        return self.tensors.parts == self.experts.parts == 1 and self.first_stage and self.last_stage
+        split = max(self.tensors.parts, self.experts.parts, self.expert_tensors.parts)
+        return split == 1 and self.first_stage and self.last_stage
 
 
 WHOLE = RankShare()
 
 
 def share_of(model: nn.Module) -> RankShare:
-    """What a composed model, one (virtual) pipeline stage of one rank, holds.
-
-    Raises:
-        CheckpointError: its experts are split inside (expert tensor parallelism).
-    """
+    """What a composed model, one (virtual) pipeline stage of one rank, holds."""
     groups: Any = getattr(model, "pg_collection", None)
     config: Any = model.config
     graph: Graph = config.graph
     if groups is None or not hasattr(model, "pre_process"):
         return WHOLE
-    if config.num_moe_experts and config.expert_tensor_parallel_size > 1:
-        raise CheckpointError("model", ["experts split inside (expert tensor parallelism) are not read or written yet"])
     layers: Any = getattr(model, graph.decoder().name).decoder.layers
+    experts = bool(config.num_moe_experts)
     return RankShare(
         tensors=Part(groups.tp.rank(), groups.tp.size()),
-        experts=Part(groups.ep.rank(), groups.ep.size()) if config.num_moe_experts else Part(),
+        experts=Part(groups.ep.rank(), groups.ep.size()) if experts else Part(),
+        expert_tensors=Part(groups.expt_tp.rank(), groups.expt_tp.size()) if experts else Part(),
         layers=tuple(layer.layer_number - 1 for layer in layers),
         first_stage=bool(model.pre_process),
         last_stage=bool(model.post_process),
+        speaks=groups.dp_cp.rank() == 0,
+        speaks_for_experts=groups.expt_dp.rank() == 0,
     )

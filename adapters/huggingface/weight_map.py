@@ -24,7 +24,7 @@ class Entry:
 
     `names` are the Hugging Face names, one per piece of the operation; `aliases` other names for the only one of them.
     `split` is the dimension of the Hugging Face tensors that tensor-parallel ranks share, "E" if expert-parallel ranks
-    share the experts, None if every rank has all.
+    share the experts, None if every rank has all; `inside` is what of each expert they share (see `weight_rows.Row`).
     """
 
     composed: tuple[str, ...]
@@ -32,6 +32,7 @@ class Entry:
     operation: Operation
     split: int | str | None = None
     aliases: tuple[str, ...] = ()
+    inside: tuple[int, int] | None = None
 
     def pieces(self, tensors: dict[str, Tensor]) -> dict[str, Piece]:
         """Views of the composed tensors, by Hugging Face name."""
@@ -105,4 +106,5 @@ def _entry(row: Row, part: Any, composed: str, names: str, share: RankShare) -> 
     ]
     of_layer = LAYER_OPERATIONS.get(row.operation)
     operation = OPERATIONS[row.operation] if of_layer is None else of_layer(part, share.tensors.parts)
-    return Entry(tuple(here), first, operation, row.split, tuple(name for other in others for name in other))
+    aliases = tuple(name for other in others for name in other)
+    return Entry(tuple(here), first, operation, row.split, aliases, row.inside)

@@ -12,37 +12,38 @@ from collections.abc import Callable, Iterator, Sequence
 from attrs import frozen
 from torch import Tensor
 
+from adapters.huggingface.stored_matrix import Matrix
 from components.language.gpt_declaration import Layer
 
 
 @frozen(eq=False)
 class Piece:
-    """One Hugging Face tensor inside composed tensors.
+    """One Hugging Face tensor, or a rank's part of one, inside composed tensors.
 
-    `shape` is the Hugging Face tensor's. With one view, both hold the same elements in the same order; with several,
-    view e is row e of it.
+    `shape` is the Hugging Face tensor's. The views, one after the other, hold its elements in order.
     """
 
     shape: tuple[int, ...]
     views: tuple[Tensor, ...]
 
-    def blocks(self, max_bytes: int) -> Iterator[tuple[Tensor, int, int]]:
-        """Cut into (view, start, stop): each view holds rows start to stop of the Hugging Face tensor.
+    def matrices(self) -> Iterator[tuple[Tensor, int]]:
+        """The views cut into matrices [lines, width], each with its first line (see `stored_matrix.py`)."""
+        width, line = Matrix.of(self.shape).width, 0
+        for view in self.views:
+            for matrix in _matrices(view.detach(), width):
+                yield matrix, line
+                line += matrix.shape[0]
 
-        A block has at most `max_bytes`, unless one row (of a view's first dimension) alone has more.
-        """
-        view, *others = self.views
-        if others:
-            yield from ((each, row, row + 1) for row, each in enumerate(self.views))
-            return
-        if not self.shape:
-            yield view, 0, 0
-            return
-        rows_each = self.shape[0] // view.shape[0] if view.shape[0] else 1
-        step = max(1, max_bytes // max(1, view[:1].numel() * view.element_size()))
-        for start in range(0, view.shape[0], step):
-            stop = min(start + step, view.shape[0])
-            yield view[start:stop], start * rows_each, stop * rows_each
+
+def _matrices(view: Tensor, width: int) -> Iterator[Tensor]:
+    """Whole where strides allow it, otherwise index by index of the first dimension; never a copy."""
+    if not view.numel():
+        return
+    try:
+        yield view.view(-1, width)
+    except RuntimeError:
+        for each in view.unbind():
+            yield from _matrices(each, width)
 
 
 Operation = Callable[[Sequence[Tensor]], tuple[Piece, ...]]
@@ -70,8 +71,13 @@ def merge_gate_up(composed: Sequence[Tensor]) -> tuple[Piece, ...]:
 
 def stack_experts(composed: Sequence[Tensor]) -> tuple[Piece, ...]:
     """E tensors from one [E, ...]."""
-    shape = (len(composed), *composed[0].shape)
-    return (Piece(shape, tuple(composed) if len(composed) > 1 else (composed[0].unsqueeze(0),)),)
+    return (Piece((len(composed), *composed[0].shape), tuple(composed)),)
+
+
+def stack_gate_up(composed: Sequence[Tensor]) -> tuple[Piece, ...]:
+    """E matrices [2I, H], gate rows first, from one [E, 2I, H]; the halves are views of their own."""
+    halves = tuple(half for tensor in composed for half in tensor.chunk(2, dim=0))
+    return (Piece((len(composed), *composed[0].shape), halves),)
 
 
 def stack_transposed_experts(composed: Sequence[Tensor]) -> tuple[Piece, ...]:
@@ -118,7 +124,10 @@ OPERATIONS: dict[str, Operation] = {
     "transpose": transpose,
     "merge gate up": merge_gate_up,
     "stack experts": stack_experts,
+    "stack gate up": stack_gate_up,
     "stack transposed": stack_transposed_experts,
 }
+FUSED = {"stack gate up": 2}
+"""How many matrices lie one after another in the dimension that ranks share; one, if not here."""
 LAYER_OPERATIONS: dict[str, Callable[[Layer, int], Operation]] = {"merge heads": _merge_heads}
 """Operations that read the layer, and over how many tensor-parallel ranks its heads are split."""

@@ -1,11 +1,15 @@
 """The weight map of one model, laid over its tensors: what a checkpoint must hold, and where it goes."""
 
-from attrs import frozen
+from collections.abc import Iterator
+
+import torch
+from attrs import evolve, frozen
 from torch import Tensor, nn
 
 from adapters.huggingface.checkpoint_error import CheckpointError
 from adapters.huggingface.composed_tensors import rank_tensors
 from adapters.huggingface.rank_share import RankShare, Window, share_of
+from adapters.huggingface.stored_matrix import Matrix, Place
 from adapters.huggingface.weight_map import Entry, weight_map
 from adapters.huggingface.weight_operations import Piece
 from composer.graph import Graph
@@ -19,11 +23,30 @@ class Slot:
     aliases: tuple[str, ...]
     composed: str
     window: Window
+    of_experts: bool = False
 
     @property
     def shape(self) -> tuple[int, ...]:
         """The Hugging Face tensor's, of which the piece may be a window."""
         return self.window.whole(self.piece.shape)
+
+    def places(self) -> Iterator[tuple[Place, Tensor]]:
+        """Where the model's values lie in the Hugging Face tensor, each place with a view of them as a matrix."""
+        for view, line in self.piece.matrices():
+            first, left = self.window.origin(self.piece.shape, line)
+            last, _ = self.window.origin(self.piece.shape, line + view.shape[0] - 1)
+            assert last - first == view.shape[0] - 1, f"{self.composed}: a view is not one place"
+            yield Place(first, last + 1, left, left + view.shape[1]), view
+
+    @property
+    def matrix(self) -> Matrix:
+        """The Hugging Face tensor as places count it."""
+        return Matrix.of(self.shape)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the model's values."""
+        return self.piece.views[0].dtype
 
 
 def slots(model: nn.Module) -> dict[str, Slot]:
@@ -34,16 +57,30 @@ def slots(model: nn.Module) -> dict[str, Slot]:
     """
     graph: Graph = model.config.graph  # type: ignore[union-attr, assignment]
     tensors, share = rank_tensors(model), share_of(model)
-    fresh = tuple(f"{node.name}." for node in graph.nodes.values() if node.weights is None)
+    fresh = tuple(f"{name}." for name in fresh_nodes(graph))
     wanted = {name: tensor for name, tensor in tensors.items() if not name.startswith(fresh)}
     entries = weight_map(graph, wanted, share)
     if problems := _disagreements(entries, wanted):
         raise CheckpointError(f"weight map of {graph.name}", problems)
     return {
-        name: Slot(piece, entry.aliases, _shown(entry), share.window(entry.split))
+        name: Slot(piece, entry.aliases, _shown(entry), _window(entry, share), entry.split == "E")
         for entry in entries
         for name, piece in entry.pieces(wanted).items()
     }
+
+
+def _window(entry: Entry, share: RankShare) -> Window:
+    return evolve(share.window(entry.split), inside=share.inside(entry.inside))
+
+
+def fresh_nodes(graph: Graph) -> tuple[str, ...]:
+    """Nodes whose tensors have no names in a checkpoint: an import leaves them as they are."""
+    return tuple(node.name for node in graph.nodes.values() if node.weights is None)
+
+
+def has_weights(model: nn.Module, node: str) -> bool:
+    """Whether a model holds parameters of a node (towers and projectors are on the first pipeline stage only)."""
+    return any(True for _ in getattr(model, node, nn.Module()).parameters())
 
 
 def held_elsewhere(graph: Graph, share: RankShare) -> tuple[set[str], tuple[str, ...]]:

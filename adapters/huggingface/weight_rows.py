@@ -6,20 +6,25 @@ from typing import Any
 
 from attrs import frozen
 
-from adapters.huggingface.weight_operations import LAYER_OPERATIONS, OPERATIONS
+from adapters.huggingface.weight_operations import FUSED, LAYER_OPERATIONS, OPERATIONS
 
 BRACES = re.compile(r"\{([^{}]*,[^{}]*)\}")
 
 
 @frozen
 class Row:
-    """One line of the table: `split` is a dimension, "E" or None; `names` are alternatives, each one per piece."""
+    """One line of the table.
+
+    `names` are alternatives, each one per piece; `split` is a dimension, "E" or None; `inside` the dimension of each
+    expert that ranks may share, and how many stretches of it are shared, each on its own.
+    """
 
     condition: str
     composed: str
     names: tuple[tuple[str, ...], ...]
     operation: str
     split: int | str | None
+    inside: tuple[int, int] | None = None
 
 
 def parse(table: str) -> tuple[Row, ...]:
@@ -42,8 +47,11 @@ def _rows(table: str) -> Iterator[Row]:
             raise ValueError(f"not a line of a weight table: {line.strip()!r}")
         composed, names, operation, split = columns
         alternatives = tuple(_expand(name.strip()) for name in names.split("="))
-        dimension = int(split) if split.isdigit() else {"-": None}.get(split, split)
-        yield Row(condition, composed, alternatives, operation, dimension)
+        if split.startswith("E"):
+            inside = int(split.removeprefix("E")), FUSED.get(operation, 1)
+            yield Row(condition, composed, alternatives, operation, "E", inside)
+        else:
+            yield Row(condition, composed, alternatives, operation, None if split == "-" else int(split))
 
 
 def _expand(name: str) -> tuple[str, ...]:

@@ -2,7 +2,7 @@
 
 Columns: the composed name · the Hugging Face name (with a leading /, counted from the root of the checkpoint) · the
 operation, see `weight_operations.py` · the dimension of the Hugging Face tensor that tensor-parallel ranks share (`-`:
-each has all of it; `E`: expert-parallel ranks share the experts).
+each has all of it; `E1`: expert-parallel ranks share the experts, expert-tensor-parallel ranks dimension 1 of them).
 
 `{a,b}` is one name per item, in the order of the operation's pieces; `{e}` counts experts; `x = y` is one tensor that a
 checkpoint may hold under either name, or under both. A heading names the parts of the spec that bring the lines below
@@ -60,12 +60,12 @@ ffn.dense & ffn.experts & ffn.branch_norms
     mlp.experts_norm.weight                                 | post_feedforward_layernorm_2.weight   | identity      | -
 ffn.dense & ffn.experts
     mlp.experts.router.weight                               | router.proj.weight                    | identity      | -
-    mlp.experts.experts.local_experts.{e}.linear_fc1.weight | experts.gate_up_proj                  | stack experts | E
-    mlp.experts.experts.local_experts.{e}.linear_fc2.weight | experts.down_proj                     | stack experts | E
+    mlp.experts.experts.local_experts.{e}.linear_fc1.weight | experts.gate_up_proj                  | stack gate up | E1
+    mlp.experts.experts.local_experts.{e}.linear_fc2.weight | experts.down_proj                     | stack experts | E2
 not ffn.dense & ffn.experts
     mlp.experts.router.weight                               | mlp.gate.weight                       | identity      | -
-    mlp.experts.experts.local_experts.{e}.linear_fc1.weight | mlp.experts.gate_up_proj              | stack experts | E
-    mlp.experts.experts.local_experts.{e}.linear_fc2.weight | mlp.experts.down_proj                 | stack experts | E
+    mlp.experts.experts.local_experts.{e}.linear_fc1.weight | mlp.experts.gate_up_proj              | stack gate up | E1
+    mlp.experts.experts.local_experts.{e}.linear_fc2.weight | mlp.experts.down_proj                 | stack experts | E2
 ffn.experts.router.input_scale=learned
     mlp.experts.router.input_scale                          | router.scale                          | identity      | -
 ffn.experts.router.expert_scale=learned

@@ -111,7 +111,7 @@ class MegatronEngine:
         from adapters.huggingface.export_weights import export_weights
 
         self.gather()
-        export_weights(self.model, folder, overwrite=True)
+        export_weights(self.models, folder, overwrite=True)
 
     def _inputs(self, batch: Batch) -> MicroBatch:
         labels = {"labels": batch.labels, "loss_mask": batch.loss_mask}

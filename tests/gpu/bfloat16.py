@@ -83,9 +83,9 @@ def copy_weights(oracle: nn.Module, ours: nn.Module) -> None:
     """Through the weight map, without a checkpoint on disk; every value of the composed model is written."""
     tensors = oracle.state_dict()
     for name, slot in slots(ours).items():
-        for view, start, stop in slot.piece.blocks(2**30):
-            source = tensors[name] if not slot.piece.shape else tensors[name][start:stop]
-            view.copy_(source.reshape(view.shape))
+        source = tensors[name].reshape(slot.matrix.lines, slot.matrix.width)
+        for place, view in slot.places():
+            view.copy_(source[place.first : place.last])
 
 
 @torch.no_grad()

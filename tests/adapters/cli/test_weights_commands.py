@@ -58,6 +58,22 @@ def test_the_dtype_of_the_checkpoint_is_kept_unless_told(run: Run, checkpoint: P
     assert "from BF16 to torch.float32" in widened.out
 
 
+def test_a_node_without_weights_is_said_to_be_fresh(run: Run, checkpoint: Path, tmp_path: Path) -> None:
+    """A new projector between a known tower and a known decoder."""
+    parts = tmp_path / "parts"
+    parts.mkdir()
+    kept = {name: tensor for name, tensor in tensors(checkpoint).items() if "embed_vision" not in name}
+    save_file(kept, parts / "model.safetensors")
+    (parts / "config.json").write_bytes((checkpoint / "config.json").read_bytes())
+    fresh = ("--set", "nodes.embed_vision.weights=null")
+    imported = run("import", "gemma4_vl", str(parts), str(tmp_path / "composed"), *fresh)
+    assert imported.status == 0, imported.err
+    assert imported.out.splitlines() == [
+        f"{tmp_path / 'composed'}: {len(kept)} tensors of {parts}",
+        "fresh weights, not from the checkpoint (no `weights` in the spec): embed_vision",
+    ]
+
+
 def test_weights_that_are_there_are_not_overwritten(run: Run, checkpoint: Path, tmp_path: Path) -> None:
     assert run("import", "gemma4_vl", str(checkpoint), str(tmp_path)).status == 0
     again = run("import", "gemma4_vl", str(checkpoint), str(tmp_path))

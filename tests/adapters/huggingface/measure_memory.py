@@ -1,6 +1,9 @@
 """Export or import more than 1 GB in this process and print, as JSON, what it took: run by test_memory.py.
 
     python -m tests.adapters.huggingface.measure_memory export|import DIRECTORY
+    torchrun --nproc-per-node 2 -m tests.adapters.huggingface.measure_memory export|import DIRECTORY tp2|ep2|pp2
+
+With a layout, each rank prints what it took for its own part; `ratio` is the peak over its own parameters.
 
 Resident memory is the kernel's count of everything, the pages of mapped files too: VmRSS before the model is built
 (libraries, thread pools), and VmHWM, its peak, afterwards. `peak_building` and `peak` are what building the model and
@@ -16,12 +19,12 @@ import time
 from pathlib import Path
 
 import adapters.megatron
-from adapters.huggingface.composed_tensors import composed_tensors
+from adapters.huggingface.composed_tensors import rank_tensors
 from adapters.huggingface.config import plain
 from adapters.huggingface.export_weights import export_weights
 from adapters.huggingface.import_weights import import_weights
 from composer import load
-from tests.adapters.huggingface.tiny_checkpoints import SPEC, tiny_config
+from tests.adapters.huggingface.tiny_checkpoints import EXPERTS, SPEC, tiny_config
 
 LARGE = {
     "vocab_size": 98_304,
@@ -32,6 +35,12 @@ LARGE = {
     "top_k_experts": 2,
     "moe_intermediate_size": 704,
 }
+PARALLEL = {
+    "num_hidden_layers": 4,
+    "num_global_key_value_heads": 2,
+    "layer_types": ["sliding_attention", "full_attention"] * 2,
+}
+LAYOUTS = {"": {}, "tp2": {"tp": 2}, "ep2": {"ep": 2}, "pp2": {"pp": 2}}
 
 
 def resident(field: str) -> int:
@@ -47,21 +56,26 @@ def restart() -> None:
     Path("/proc/self/clear_refs").write_text("5")
 
 
-def main(action: str, directory: str) -> None:
-    adapters.megatron.build(load(SPEC, hf=plain(tiny_config())))  # loads what has to be loaded
+def main(action: str, directory: str, layout: str = "") -> None:
+    adapters.megatron.runtime.init(**LAYOUTS[layout])
+    shape, settings = PARALLEL if layout else {}, {"sequence_parallel": True} if layout == "tp2" else {}
+    # Loads what has to be loaded.
+    adapters.megatron.build(load(SPEC, hf=plain(tiny_config(**EXPERTS, **shape))), **settings)
     restart()
     before = resident("VmRSS")
-    source = tiny_config(**LARGE) if action == "export" else directory
-    model = adapters.megatron.build(load(SPEC, hf=plain(source)))
+    source = tiny_config(**LARGE, **shape) if action == "export" else directory
+    model = adapters.megatron.build(load(SPEC, hf=plain(source)), **settings)
     built = resident("VmHWM")
     restart()
     started = time.perf_counter()
     {"export": export_weights, "import": import_weights}[action](model, directory)
+    parameters = sum(tensor.nbytes for tensor in rank_tensors(model).values())
     report = {
-        "parameters": sum(tensor.nbytes for tensor in composed_tensors(model).values()),
+        "parameters": parameters,
         "before": before,
         "peak_building": built - before,
-        "peak": resident("VmHWM") - before,
+        "peak": (peak := resident("VmHWM") - before),
+        "ratio": round(peak / parameters, 3),
         "seconds": round(time.perf_counter() - started, 1),
     }
     print(json.dumps(report))

@@ -9,12 +9,14 @@ from attrs import evolve
 from safetensors.torch import load_file
 from transformers import AutoConfig, Gemma4ForConditionalGeneration
 
+import adapters.megatron
 from adapters.huggingface.checkpoint import INDEX, SINGLE, read_index
 from adapters.huggingface.checkpoint_error import CheckpointError
 from adapters.huggingface.composed_tensors import composed_tensors
 from adapters.huggingface.config import plain
 from adapters.huggingface.export_weights import export_weights
 from adapters.huggingface.import_weights import import_weights
+from adapters.huggingface.unfinished import Unfinished
 from tests.adapters.huggingface.tiny_checkpoints import perturb
 
 
@@ -145,9 +147,28 @@ def test_a_node_without_names_keeps_its_own_weights(dense):
         import_weights(model, dense.directory)
 
 
-def test_a_slice_of_a_model_is_refused(dense, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    model = dense.build()
-    monkeypatch.setattr(model.config, "tensor_model_parallel_size", 2)
-    with pytest.raises(CheckpointError, match="holds one slice of the weights"):
+def test_a_slice_of_a_model_is_refused(dense, tmp_path: Path):
+    model = adapters.megatron.build(dense.graph, post_process=False)
+    with pytest.raises(CheckpointError, match=r"model\.language_model\.norm\.weight is on no rank"):
         export_weights(model, tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+def test_what_fails_while_writing_leaves_nothing_that_loads(dense, tmp_path: Path):
+    """Old weights stay until the new ones are complete."""
+    model = dense.build()
+    export_weights(model, tmp_path)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    model.language_model.decoder.final_layernorm.weight.data = torch.ones(48).to(torch.float8_e4m3fn)
+    with pytest.raises(KeyError, match="float8"):
+        export_weights(model, tmp_path, overwrite=True)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_a_crashed_export_leaves_nothing_that_loads_and_is_cleared_away(dense, tmp_path: Path):
+    crashed = Unfinished(tmp_path, overwrite=False)
+    (crashed.folder / SINGLE).write_bytes(b"half")
+    with pytest.raises(CheckpointError, match=r"no model\.safetensors"):
+        read_index(tmp_path)
+    export_weights(dense.build(), tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["config.json", SINGLE]

@@ -1,0 +1,45 @@
+"""Layouts that are imported into and exported from, and what goes wrong in some of them on purpose."""
+
+from tests.distributed.layouts import SP, Layout
+
+VIRTUAL = {"virtual_pipeline_model_parallel_size": 2}
+LAYOUTS = (
+    Layout("tp2", "dense", {"tp": 2}),
+    Layout("tp2sp", "dense", {"tp": 2}, SP),
+    Layout("tp2sp", "experts", {"tp": 2}, SP),
+    Layout("ep2", "experts", {"ep": 2}),
+    Layout("ep2tp2", "experts", {"ep": 2, "tp": 2}, SP),
+    Layout("etp2tp2", "experts", {"etp": 2, "tp": 2}, SP),
+    Layout("pp2", "dense", {"pp": 2}),
+    Layout("pp2", "experts", {"pp": 2}),
+    Layout("pp2vp2", "dense", {"pp": 2} | VIRTUAL),
+    Layout("pp2vp2", "experts", {"pp": 2} | VIRTUAL),
+    Layout("cp2", "dense", {"cp": 2}),
+    Layout("cp2", "experts", {"cp": 2}),
+    Layout("dp2", "dense", {}),
+    Layout("dp2", "experts", {}),
+)
+COMBINED = (
+    Layout("tp2pp2", "dense", {"tp": 2, "pp": 2}, ranks=4),
+    Layout("tp2pp2vp2", "experts", {"tp": 2, "pp": 2} | VIRTUAL, SP, ranks=4),
+    Layout("tp2dp2", "dense", {"tp": 2}, ranks=4),
+    Layout("cp2tp2", "dense", {"cp": 2, "tp": 2}, SP, ranks=4),
+    Layout("cp2ep2", "experts", {"cp": 2, "ep": 2}, ranks=4),
+    Layout("ep2pp2", "experts", {"ep": 2, "pp": 2}, ranks=4),
+    Layout("ep2tp2dp2", "experts", {"ep": 2, "tp": 2}, SP, ranks=4),
+    Layout("ep4tp2", "experts", {"ep": 4, "tp": 2}, SP, ranks=4),
+    Layout("etp2tp2ep2", "experts", {"etp": 2, "tp": 2, "ep": 2}, SP, ranks=4),
+    Layout("etp2tp2pp2", "experts", {"etp": 2, "tp": 2, "pp": 2}, SP, ranks=4),
+)
+SWAPPED = Layout("tp2", "dense", {"tp": 2}, fault="halves_swapped")
+REFUSED = (
+    Layout("tp2", "dense", {"tp": 2}, fault="weights_are_there"),
+    Layout("tp2", "dense", {"tp": 2}, fault="values_of_rank_1_cannot_be_read"),
+    Layout("pp2", "dense", {"pp": 2}, fault="disk_is_full"),
+    Layout("tp2", "dense", {"tp": 2}, fault="a_part_is_on_no_rank"),
+    Layout("pp2", "dense", {"pp": 2}, fault="a_tensor_of_rank_1_has_no_name"),
+)
+EVERY = (*LAYOUTS, *COMBINED, SWAPPED, *REFUSED)
+GRADIENTS = {"experts-etp2tp2"}
+SAVED = "experts-ep2tp2"
+MAX_SHARD_BYTES = 100_000
