@@ -1,12 +1,15 @@
 """The command line's entrance: which commands there are, and what becomes of their errors."""
 
 import os
+import re
 import sys
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from typing import NoReturn
 
 from cyclopts import App, CycloptsError
+
+from adapters.cli.failure import is_for_people
 
 # Name, where it lives, what it does. The help lines stand here so that `--help` imports no command.
 COMMANDS = (
@@ -24,6 +27,8 @@ COMMANDS = (
     ("doctor", "adapters.cli.doctor:doctor", "Say what is installed and what can run here."),
 )
 
+# DeepSpeed's launcher says the rank a second time, before the command.
+DEEPSPEED_RANK = re.compile(r"--local[_-]rank=\d+")
 EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 1, 2, 130
 
 
@@ -51,8 +56,11 @@ def installed_version() -> str:
 
 def main(tokens: Sequence[str] | None = None) -> NoReturn:
     """Run one command and leave the process: 0 done, 1 the command says no, 2 bad input, told without a traceback."""
+    words = [word for word in (sys.argv[1:] if tokens is None else tokens) if not DEEPSPEED_RANK.fullmatch(word)]
     try:
-        result = make_app()(tokens, exit_on_error=False)
+        command, bound, hidden = make_app().parse_args(words, exit_on_error=False)
+        # A command that starts itself again on several ranks needs the words it was started with.
+        result = command(*bound.args, **bound.kwargs, **({"words": words} if "words" in hidden else {}))
     except CycloptsError:  # already printed, with the usage
         sys.exit(EXIT_USAGE)
     except BrokenPipeError:  # the reader of a pipe has seen enough
@@ -69,8 +77,3 @@ def main(tokens: Sequence[str] | None = None) -> NoReturn:
         print(error, file=sys.stderr)
         sys.exit(EXIT_USAGE)
     sys.exit(result if isinstance(result, int) else 0)
-
-
-def is_for_people(error: Exception) -> bool:
-    """Whether the error's text says what is wrong with the input: our own errors do, others keep their traceback."""
-    return type(error).__module__.partition(".")[0] in {"composer", "components", "adapters"}

@@ -7,13 +7,13 @@ from typing import Any
 
 import torch
 from megatron.core import parallel_state
-from megatron.core.distributed import DistributedDataParallel
 from megatron.core.optimizer import MegatronOptimizer
 
 from adapters.megatron import checkpoint, replicas
-from adapters.megatron.collective_order import await_parameters, fetch_parameters
+from adapters.megatron.data_parallel import ComposedDataParallel
 from adapters.megatron.layout import sequence_multiple
 from adapters.megatron.module import ComposedModel
+from adapters.megatron.non_finite import locate
 from adapters.megatron.optimizer import apply_gradients, make_optimizer
 from adapters.megatron.schedule import MicroBatch, forward_backward
 from adapters.training.collator import Batch
@@ -46,7 +46,7 @@ class MegatronEngine:
         self.data_ranks = parallel_state.get_data_parallel_world_size()
         self.sequence_multiple = sequence_multiple(settings.layout)
         self.uniform = settings.layout.pp > 1
-        self.stages: list[DistributedDataParallel] = []
+        self.stages: list[ComposedDataParallel] = []
         self._optimizer: MegatronOptimizer | None = None
 
     @property
@@ -73,14 +73,13 @@ class MegatronEngine:
     def step(self, batches: Sequence[Batch], lr: float) -> StepResult:
         """See `Engine.step`; all micro-batches of one shape if `uniform`."""
         self.optimizer.zero_grad()
-        fetch_parameters(self.stages)
-        loss = forward_backward(self.stages, [self._inputs(batch) for batch in batches])
-        await_parameters(self.stages)
+        micro_batches = [self._inputs(batch) for batch in batches]
+        loss = forward_backward(self.stages, micro_batches)
         self.optimizer.prepare_grads()
         norm = float(self.optimizer.get_grad_norm())
         # Both are the same on every rank, so all of them stop, and none has changed a parameter.
         if not (math.isfinite(loss) and math.isfinite(norm)):
-            raise NonFiniteError(loss, norm)
+            raise NonFiniteError(loss, norm, locate(self.stages, micro_batches))
         apply_gradients(self.optimizer, lr, norm)
         checkpoint.finish_save(wait=False)
         return StepResult(loss, norm)
@@ -112,7 +111,7 @@ class MegatronEngine:
         from adapters.huggingface.export_weights import export_weights
 
         self.gather()
-        export_weights(self.model, folder, overwrite=True)
+        export_weights(self.models, folder, overwrite=True)
 
     def _inputs(self, batch: Batch) -> MicroBatch:
         labels = {"labels": batch.labels, "loss_mask": batch.loss_mask}

@@ -141,6 +141,10 @@ class ComposedModel(MegatronModule):
             call.own = self._sequence_share.own(call.rank_order)
         for step in self.program.steps:
             step(self, call)
+        if call.embeddings is not None and not call.embeddings.requires_grad and self._encoders_train():
+            # No image here for the towers that train. Ranks with images go back through the frozen decoder, and need
+            # this one to do so too where experts of both are exchanged.
+            call.embeddings.requires_grad_()
         labels, loss_mask = given.get("labels"), given.get("loss_mask")
         if call.own is not None:
             labels, loss_mask = (None if each is None else each[:, call.own] for each in (labels, loss_mask))
@@ -157,6 +161,10 @@ class ComposedModel(MegatronModule):
         if loss_mask is None and labels is not None:
             loss_mask = (labels >= 0).float()
         return output, loss_mask
+
+    def _encoders_train(self) -> bool:
+        encoders = [getattr(self, name) for name in self.program.encoders] if self.pre_process else []
+        return torch.is_grad_enabled() and any(p.requires_grad for each in encoders for p in each.parameters())
 
     def features(self, modality: str, *args: Any, **kwargs: Any) -> Tensor:
         """Projected features of one modality, as they would be scattered.

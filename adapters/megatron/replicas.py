@@ -3,10 +3,9 @@
 from collections.abc import Sequence
 from typing import Any
 
-from megatron.core.distributed import DistributedDataParallel
 from torch import nn
 
-from adapters.megatron.collective_order import order_gradients
+from adapters.megatron.data_parallel import ComposedDataParallel
 from adapters.megatron.module import ComposedModel
 from adapters.megatron.schedule import data_parallel
 from adapters.training.settings import Training
@@ -16,7 +15,7 @@ _LEFT_BEHIND = ("main_grad", "grad_added_to_main_grad", "main_param", "main_para
 
 def wrap(
     models: Sequence[ComposedModel], settings: Training, bucket_size: int | None = None
-) -> list[DistributedDataParallel]:
+) -> list[ComposedDataParallel]:
     """Gradient buffers (fp32) for what requires gradients now, and nothing else.
 
     Args:
@@ -36,23 +35,20 @@ def wrap(
         )
         for model in models
     ]
-    if settings.overlap:
-        for stage in stages:
-            order_gradients(stage)
     # Gradients travel with the last micro-batch only. The schedules read this from the first stage.
     pauses: Any = [stage.no_sync for stage in stages]
     models[0].config.no_sync_func = None if not settings.overlap else pauses if len(pauses) > 1 else pauses[0]
     return stages
 
 
-def gather_parameters(stages: Sequence[DistributedDataParallel]) -> None:
+def gather_parameters(stages: Sequence[ComposedDataParallel]) -> None:
     """Wait for parameters that are gathered while the model computes: it does not compute now."""
     for stage in stages:
         if stage.use_forward_hook:
             stage.start_param_sync(force_sync=True)
 
 
-def unwrap(stages: Sequence[DistributedDataParallel]) -> None:
+def unwrap(stages: Sequence[ComposedDataParallel]) -> None:
     """Take everything off the parameters that `wrap` and an optimizer have hung on them."""
     gather_parameters(stages)
     for stage in stages:

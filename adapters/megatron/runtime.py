@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import Any
 
 import torch
@@ -11,6 +12,9 @@ from megatron.core.tensor_parallel import model_parallel_cuda_manual_seed
 from torch import distributed
 
 from adapters.megatron import cpu
+
+TIMEOUT = timedelta(minutes=10)
+"""How long a rank waits in a collective for one that lives but does not come; one that died is noticed at once."""
 
 
 def init(*, tp: int = 1, pp: int = 1, cp: int = 1, ep: int = 1, etp: int = 1, seed: int = 0, **groups: Any) -> None:
@@ -24,9 +28,9 @@ def init(*, tp: int = 1, pp: int = 1, cp: int = 1, ep: int = 1, etp: int = 1, se
 
     Reads RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT as torchrun sets them; without them, one process alone.
     """
-    on_cpu = cpu.host()
+    cpu.host()
     if not distributed.is_initialized():
-        _join("gloo" if on_cpu else "nccl")
+        join()
     if not parallel_state.model_parallel_is_initialized():
         parallel_state.initialize_model_parallel(
             tensor_model_parallel_size=tp,
@@ -40,13 +44,20 @@ def init(*, tp: int = 1, pp: int = 1, cp: int = 1, ep: int = 1, etp: int = 1, se
     model_parallel_cuda_manual_seed(seed)
 
 
-def _join(backend: str) -> None:
-    if "WORLD_SIZE" in os.environ:
-        if backend == "nccl":
-            torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
-        distributed.init_process_group(backend)
-    else:
+def join(store: distributed.Store | None = None) -> None:
+    """Join the process group that the environment describes, or one of this process alone; no model parallelism yet.
+
+    Args:
+        store: where the ranks meet; by default at MASTER_ADDR and MASTER_PORT.
+    """
+    backend = "gloo" if cpu.host() else "nccl"
+    if "WORLD_SIZE" not in os.environ:
         distributed.init_process_group(backend, store=distributed.HashStore(), rank=0, world_size=1)
+        return
+    if backend == "nccl":
+        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
+    rank, size = (int(os.environ[name]) if store is not None else -1 for name in ("RANK", "WORLD_SIZE"))
+    distributed.init_process_group(backend, store=store, timeout=TIMEOUT, rank=rank, world_size=size)
 
 
 def ensure() -> None:

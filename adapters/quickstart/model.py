@@ -82,6 +82,7 @@ def training_settings(seed: int) -> Training:
         global_batch=32,
         max_length=64,
         seed=seed,
+        print_every=100,
         optimizer=OptimizerSettings(lr=1.5e-3, warmup_steps=50, beta2=0.99),
         pictures=PictureSettings(max_features=16, resize="shrink"),
         chat=ChatTemplate(image="<image_begins>{placeholders}<image_ends>"),

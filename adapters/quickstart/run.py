@@ -82,7 +82,7 @@ def run(
         highlight=False,
     )
     display.show_heading(console, 4, "Training: the projector first, then everything")
-    result = train(graph, settings, folder / "data", folder, console=console)
+    result = train(graph, settings, folder / "data", folder, tensorboard=True, console=console)
     display.show_heading(console, 5, "Reading held-out pictures, by greedy decoding")
     samples = list(JsonlSamples(folder / "data" / "heldout.jsonl"))
     answers = read_pictures(result.model, result.collator, samples)

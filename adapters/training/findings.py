@@ -13,6 +13,7 @@ def findings(settings: Training) -> list[tuple[str, str]]:
         "micro_batch": settings.micro_batch,
         "global_batch": settings.global_batch,
         "max_length": settings.max_length,
+        "print_every": settings.print_every,
         "pictures.max_features": settings.pictures.max_features,
         "checkpoints.keep": settings.checkpoints.keep,
         **{f"stages[{index}].steps": stage.steps for index, stage in enumerate(settings.stages)},

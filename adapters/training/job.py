@@ -1,8 +1,8 @@
 """A whole training run: check on the first batch, build, train stage after stage, export."""
 
-import contextlib
 import importlib
-from collections.abc import Iterator, Sequence
+import os
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,13 +15,14 @@ from torch import nn
 from adapters import checkpoint_folder
 from adapters.training.collator import Collator
 from adapters.training.engine import Engine
-from adapters.training.log import RunLog, StepRecord, read_log
+from adapters.training.log import RunLog, StepRecord, open_log, read_log
 from adapters.training.loop import Trainer, stage_schedule
+from adapters.training.ranks import check_processes
 from adapters.training.samples import JsonlSamples
 from adapters.training.sampling import endless_groups
 from adapters.training.settings import Training
 from adapters.training.setup import check_settings, make_collator
-from adapters.training.shares import agreed, check_processes, is_first
+from adapters.training.shares import agreed, is_first
 from adapters.training.stages import node_sizes
 from composer import Graph
 
@@ -55,6 +56,8 @@ def run(
     tokenizer_dir: Path | None = None,
     dry_run: bool = False,
     resume: bool = False,
+    tensorboard: bool = False,
+    wandb: str | None = None,
     console: Console | None = None,
 ) -> TrainingResult:
     """Train the model of a graph on `data_dir/train.jsonl`; every process of a launch calls it.
@@ -63,12 +66,14 @@ def run(
         graph: a checked graph.
         settings: stages, batches, optimizer, engine and layout.
         data_dir: LLaVA-style JSONL with pictures (see `adapters.training.samples`).
-        run_dir: gets `log.jsonl`, `tensorboard/`, `checkpoints/` if the settings ask for them, and the trained
-            checkpoint in Hugging Face's form in `hf/`. All processes must see the same folder.
+        run_dir: gets `log.jsonl`, `checkpoints/` if the settings ask for them, and the trained checkpoint in Hugging
+            Face's form in `hf/`. All processes must see the same folder.
         weights: a Hugging Face checkpoint to start from; without one everything is fresh.
         tokenizer_dir: folder of `tokenizer.json`; by default that of `weights`, else `data_dir`.
         dry_run: stop after building and one step at learning rate zero; nothing is written.
         resume: go on from the newest checkpoint in `run_dir`, if there is one.
+        tensorboard: log to `tensorboard/` of the run's folder too.
+        wandb: project of Weights & Biases to log to as well.
         console: where tables and progress go; a new one by default.
 
     Raises:
@@ -78,7 +83,7 @@ def run(
     """
     console = (console or Console()) if is_first() else Console(quiet=True)
     check_settings(settings, graph)
-    check_processes(settings)
+    check_processes(settings, int(os.environ.get("WORLD_SIZE", "1")))
     samples = JsonlSamples(data_dir / TRAINING_FILE)
     collator = make_collator(graph, settings, tokenizer_dir or weights or data_dir)
     # Before the model: data is checked in a second, and building may take minutes.
@@ -94,7 +99,7 @@ def run(
     if dry_run:
         _try_one_step(trainer, len(samples))
         return TrainingResult(engine.model, collator, (), run_dir)
-    records = _train(trainer, run_dir, resume)
+    records = _train(trainer, run_dir, resume, partial(open_log, run_dir, tensorboard=tensorboard, wandb=wandb))
     engine.export(run_dir / "hf")
     if is_first():
         collator.encoder.tokenizer.save(str(run_dir / "hf" / "tokenizer.json"))
@@ -112,29 +117,18 @@ def make_engine(models: "list[ComposedModel]", settings: Training) -> Engine:
     return MegatronEngine(models, settings)
 
 
-def _train(trainer: Trainer, run_dir: Path, resume: bool) -> list[StepRecord]:
+def _train(trainer: Trainer, run_dir: Path, resume: bool, open_log: Callable[..., RunLog]) -> list[StepRecord]:
     """All steps that are left, logged and saved in the run's folder; records of all steps."""
     trainer.checkpoints = run_dir / CHECKPOINTS
     newest = agreed(checkpoint_folder.latest(trainer.checkpoints)) if resume else None
     if newest is not None:
         trainer.resume(newest)
         trainer.console.print(f"Resumed after step {trainer.step} from {newest}.")
-    with _log(run_dir, trainer.step) as (log, earlier):
+    step = trainer.step
+    earlier = [record for record in read_log(run_dir / LOG_FILE) if record.step <= step] if step else []
+    with open_log(after=step) if is_first() else RunLog() as log:
         trainer.log = log
         return [*earlier, *trainer.run()]
-
-
-@contextlib.contextmanager
-def _log(run_dir: Path, step: int) -> Iterator[tuple[RunLog | None, list[StepRecord]]]:
-    """The log, if this process writes it, and what it holds of the first `step` steps."""
-    earlier = [record for record in read_log(run_dir / LOG_FILE) if record.step <= step] if step else []
-    if not is_first():
-        yield None, earlier
-        return
-    with RunLog(run_dir) as log:
-        for record in earlier:
-            log.write(record)
-        yield log, earlier
 
 
 def _try_one_step(trainer: Trainer, samples: int) -> None:

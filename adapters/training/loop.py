@@ -4,14 +4,15 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from attrs import define
+from attrs import define, field
 from rich.console import Console
 
 from adapters import checkpoint_folder
 from adapters.training.collator import Batch, Collator
 from adapters.training.engine import Engine
 from adapters.training.log import RunLog, StepRecord
-from adapters.training.problems import NonFiniteError, TrainingError
+from adapters.training.memory import peak_memory_gib
+from adapters.training.problems import Finding, NonFiniteError, TrainingError
 from adapters.training.progress import StageProgress
 from adapters.training.samples import Sample
 from adapters.training.schedule import Schedule
@@ -21,13 +22,15 @@ from adapters.training.shares import is_first, sum_over_shares
 Groups = Callable[[int], Iterator[Sequence[Sample]]]
 """Global batches in the order of the data, after leaving out so many."""
 
+NAMED = 8  # samples of a batch that is not finite
+
 
 @define
 class Trainer:
     """Trains the model of an engine; every rank runs one.
 
-    log: None on ranks that write none. checkpoints: folder to save into; None to save nothing. step: optimizer steps
-    over all stages so far. began: monotonic time.
+    log: without sinks on ranks that write none. checkpoints: folder to save into; None to save nothing. step: optimizer
+    steps over all stages so far. began: monotonic time.
     """
 
     engine: Engine
@@ -35,7 +38,7 @@ class Trainer:
     settings: Training
     groups: Groups
     console: Console
-    log: RunLog | None = None
+    log: RunLog = field(factory=RunLog)
     checkpoints: Path | None = None
     step: int = 0
     began: float = 0.0
@@ -76,7 +79,7 @@ class Trainer:
         """What is left of one stage after `done` steps."""
         schedule = stage_schedule(stage, self.settings)
         records, tokens, began = [], 0, time.monotonic()
-        with StageProgress(self.console, stage) as progress:
+        with StageProgress(self.console, stage, self.settings.print_every) as progress:
             for index in range(done, stage.steps):
                 record = self.train_step(stage, next(groups), schedule.lr(index))
                 records.append(record)
@@ -98,9 +101,10 @@ class Trainer:
         try:
             result = self.engine.step(batches, lr)
         except NonFiniteError as error:
-            where = ", ".join(sample.where for sample in samples[:3])
-            message = f"step {self.step + 1} ({stage.name}): {error}. Samples: {where}, …"
-            raise NonFiniteError(error.loss, error.grad_norm, message) from error
+            suspects = [sample.where for sample in self.suspects(samples, error.finding)]
+            where = ", ".join(suspects[:NAMED]) + (", …" if len(suspects) > NAMED else "")
+            message = f"step {self.step + 1} ({stage.name}): {error} Samples: {where}."
+            raise NonFiniteError(error.loss, error.grad_norm, error.finding, message) from error
         self.step += 1
         tokens = sum_over_shares(sum(batch.tokens for batch in batches), self.engine)
         now = time.monotonic()
@@ -112,10 +116,11 @@ class Trainer:
             grad_norm=result.grad_norm,
             tokens=tokens,
             tokens_per_second=tokens / (now - began),
+            samples_per_second=len(samples) / (now - began),
+            peak_memory_gib=peak_memory_gib(),
             seconds=round(now - self.began, 3),
         )
-        if self.log is not None:
-            self.log.write(record)
+        self.log.write(record)
         return record
 
     def share(self, samples: Sequence[Sample]) -> list[Batch]:
@@ -126,6 +131,14 @@ class Trainer:
         return self.collator.micro_batches(
             own, self.settings.micro_batch, multiple=engine.sequence_multiple, uniform=engine.uniform
         )
+
+    def suspects(self, samples: Sequence[Sample], finding: Finding | None) -> Sequence[Sample]:
+        """The samples of the micro-batch in which something was found; all of the global batch, if nothing was."""
+        if finding is None:
+            return samples
+        size = self.settings.micro_batch
+        start = finding.data_rank * (len(samples) // self.engine.data_ranks) + finding.micro_batch * size
+        return samples[start : start + size]
 
     def _save(self, stage: Stage) -> None:
         every = self.settings.checkpoints.every

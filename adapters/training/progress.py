@@ -1,4 +1,4 @@
-"""A bar with loss, tokens per second and time left; plain lines where the output is no terminal."""
+"""A bar with loss, tokens per second and time left; a line a step where the output is no terminal."""
 
 from types import TracebackType
 from typing import Self
@@ -9,16 +9,16 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from adapters.training.log import StepRecord
 from adapters.training.settings import Stage
 
-PLAIN_LINES = 10
-
 
 class StageProgress:
-    """Shows one stage; use as a context manager and call `show` after every step."""
+    """Shows one stage; use as a context manager and call `show` after every step.
 
-    def __init__(self, console: Console, stage: Stage) -> None:
-        self.console, self.stage = console, stage
+    `every` is how many steps apart printed lines are, where the output is no terminal.
+    """
+
+    def __init__(self, console: Console, stage: Stage, every: int = 1) -> None:
+        self.console, self.stage, self.every = console, stage, every
         self._loss: float | None = None
-        self._shown = 0
         self._bar = Progress(
             TextColumn("[bold]{task.description}"),
             BarColumn(bar_width=None),
@@ -43,15 +43,15 @@ class StageProgress:
         self._bar.stop()
 
     def show(self, done: int, record: StepRecord, speed: float, left_s: float) -> None:
-        """Show the state after `done` steps of the stage; the loss shown is a running mean."""
+        """Show the state after `done` steps of the stage; the bar's loss is a running mean, a line's is the step's."""
         self._loss = record.loss if self._loss is None else 0.9 * self._loss + 0.1 * record.loss
-        loss, rate = f"{self._loss:.3f}", f"{speed:,.0f}"
-        self._bar.update(self._task, completed=done, loss=loss, speed=rate)
-        if self.console.is_terminal:
+        self._bar.update(self._task, completed=done, loss=f"{self._loss:.3f}", speed=f"{speed:,.0f}")
+        if self.console.is_terminal or not (done % self.every == 0 or done in {1, self.stage.steps}):
             return
-        due = done * PLAIN_LINES // self.stage.steps
-        if due > self._shown or done == 1:
-            self._shown = due
-            self.console.print(
-                f"{self.stage.name}: step {done}/{self.stage.steps}, loss {loss}, {rate} tokens/s, {left_s:.0f} s left"
-            )
+        self.console.print(
+            f"{self.stage.name}: step {done}/{self.stage.steps}, loss {record.loss:.4f}, lr {record.lr:.2e}, "
+            f"gradient norm {record.grad_norm:.3f}, {record.tokens_per_second:,.0f} tokens/s, "
+            f"{record.samples_per_second:,.1f} samples/s, {record.peak_memory_gib:.2f} GiB, {left_s:.0f} s left",
+            highlight=False,
+            soft_wrap=True,
+        )

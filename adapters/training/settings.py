@@ -80,6 +80,10 @@ class Training:
         metadata=_doc("Samples of about the same length share a batch: less padding."),
     )
     seed: int = field(default=0, metadata=_doc("Seed of fresh parameters and of the order of samples."))
+    print_every: int = field(
+        default=1,
+        metadata=_doc("Steps between printed lines where the output is no terminal; the log has every step."),
+    )
     engine: Literal["megatron", "deepspeed"] = field(default="megatron", metadata=_doc("What runs optimizer steps."))
     precision: Literal["fp32", "bf16"] = field(
         default="fp32",

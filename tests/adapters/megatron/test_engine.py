@@ -1,6 +1,5 @@
 """The engine in one process: groups of the optimizer, multipliers, clipping, precision, freezing stage by stage."""
 
-import math
 from collections.abc import Callable
 
 import attrs
@@ -8,7 +7,6 @@ import pytest
 import torch
 from torch import Tensor
 
-from adapters.megatron.collective_order import GradientOrder
 from adapters.megatron.engine import MegatronEngine
 from adapters.megatron.start import build_stages
 from adapters.training.collator import Batch
@@ -45,24 +43,30 @@ def parameters(engine: MegatronEngine) -> dict[str, Tensor]:
     return {name: parameter.detach().clone() for name, parameter in engine.model.named_parameters()}
 
 
-def test_one_step_is_that_of_torch(make, rows):
-    """AdamW with decay for matrices only, after clipping; the gradient by plain autograd."""
-    own = OptimizerSettings(lr=1e-3, weight_decay=0.1, beta1=0.8, beta2=0.9, eps=1e-6, clip=0.5)
+def test_two_steps_are_those_of_torch(make, rows):
+    """AdamW with decay for matrices only, after clipping; gradients by plain autograd.
+
+    eps is large: a parameter whose gradient is nothing but rounding moves as far as any other with a small one.
+    """
+    own = OptimizerSettings(lr=1e-3, weight_decay=0.1, beta1=0.8, beta2=0.9, eps=1e-2, clip=0.5)
     engine, other = make(optimizer=own), make(optimizer=own)
+    engine.begin_stage(ALL)
     model = other.model
-    losses, mask = model(**rows.inputs(), labels=rows.labels, loss_mask=rows.loss_mask)
-    loss = (losses * mask).sum() / mask.sum()
-    loss.backward()
-    norm = torch.nn.utils.clip_grad_norm_(model.parameters(), own.clip)
     groups = [
         {"params": [p for p in model.parameters() if p.ndim > 1], "weight_decay": own.weight_decay},
         {"params": [p for p in model.parameters() if p.ndim <= 1], "weight_decay": 0.0},
     ]
-    torch.optim.AdamW(groups, own.lr, (own.beta1, own.beta2), own.eps).step()
-    engine.begin_stage(ALL)
-    result = engine.step([rows], own.lr)
-    assert result.loss == pytest.approx(float(loss), rel=1e-6)
-    assert result.grad_norm == pytest.approx(float(norm), rel=1e-5)
+    optimizer = torch.optim.AdamW(groups, own.lr, (own.beta1, own.beta2), own.eps)
+    for _ in range(2):
+        optimizer.zero_grad()
+        losses, mask = model(**rows.inputs(), labels=rows.labels, loss_mask=rows.loss_mask)
+        loss = (losses * mask).sum() / mask.sum()
+        loss.backward()
+        norm = torch.nn.utils.clip_grad_norm_(model.parameters(), own.clip)
+        optimizer.step()
+        result = engine.step([rows], own.lr)
+        assert result.loss == pytest.approx(float(loss.detach()), rel=1e-5)
+        assert result.grad_norm == pytest.approx(float(norm), rel=1e-5)
     expected = parameters(other)
     for name, parameter in engine.model.named_parameters():
         torch.testing.assert_close(parameter.detach(), expected[name], rtol=1e-5, atol=1e-6, msg=name)
@@ -152,12 +156,11 @@ def test_bf16_parameters_move_by_sums_of_steps_that_are_each_too_small_for_them(
     engine.begin_stage(ALL)
     before = engine.model.get_parameter(norm).detach().clone()
     for count in range(1, 11):
-        loss = engine.step([rows], 1e-3).loss
+        engine.step([rows], 1e-3)
         changed = (engine.model.get_parameter(norm) != before).float().mean()
         if count == 1:
             assert changed == 0  # 1e-3 is below half of the distance between bf16 numbers near 1 (2⁻⁷)
     assert changed > 0.5
-    assert math.isfinite(loss)
 
 
 def test_no_number_in_one_micro_batch_stops_before_parameters_change(make, rows):
@@ -174,22 +177,17 @@ def test_no_number_in_one_micro_batch_stops_before_parameters_change(make, rows)
     assert engine.step([good], 1e-3) == fresh.step([good], 1e-3)  # and nothing of the bad step is left
 
 
-class Group:
-    """A bucket group that notes when it goes."""
-
-    def __init__(self, name: str, gone: list[str]) -> None:
-        self.name, self.gone = name, gone
-
-    def start_grad_sync(self, force_all_reduce: bool = False) -> None:
-        self.gone.append(f"{self.name}{force_all_reduce:d}")
-
-
-@pytest.mark.parametrize("arrival", ["abc", "cba", "bca", "acb"])
-def test_gradients_go_in_one_order_whenever_they_are_ready(arrival):
-    gone: list[str] = []
-    groups = {name: Group(name, gone) for name in "abc"}
-    GradientOrder(list(groups.values()))
-    for _ in range(2):
-        for name in arrival:
-            groups[name].start_grad_sync(force_all_reduce=name == "b")
-    assert gone == ["a0", "b1", "c0"] * 2
+def test_a_step_without_images_leaves_a_tower_that_trains_alone_as_it_is(make, rows):
+    engine = make(optimizer=OptimizerSettings(weight_decay=0.0))
+    engine.begin_stage(Stage("tower", 1, ("vision_tower",)))
+    before = parameters(engine)
+    ids = torch.full_like(rows.input_ids, 5)
+    text = attrs.evolve(
+        rows,
+        input_ids=ids,
+        pixel_values=None,
+        image_position_ids=None,
+        images_per_sample=torch.zeros_like(rows.images_per_sample),
+    )
+    assert engine.step([text, text], 1e-3).grad_norm == 0.0
+    assert all(torch.equal(p, before[name]) for name, p in engine.model.named_parameters())

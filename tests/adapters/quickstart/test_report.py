@@ -44,7 +44,7 @@ def test_right_and_wrong_answers_look_different(tmp_path: Path) -> None:
 
 def test_the_loss_curve_follows_the_records(tmp_path: Path) -> None:
     records = [
-        StepRecord(step, "align" if step <= 5 else "read", 3 / step, 0.1, 1.0, 10, 5.0, float(step))
+        StepRecord(step, "align" if step <= 5 else "read", 3 / step, 0.1, 1.0, 10, 5.0, 2.5, 0.5, float(step))
         for step in range(1, 40)
     ]
     draw_loss(records, tmp_path / "loss.png")

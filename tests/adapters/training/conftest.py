@@ -33,14 +33,18 @@ def graph() -> Graph:
     return load_graph(SPEC)
 
 
-@pytest.fixture
-def settings() -> Training:
+def two_stages() -> Training:
     """Two stages of a few steps."""
     stages = (
         Stage("align", steps=2, trains=("embed_vision",)),
         Stage("all", steps=3, trains=("vision_tower", "embed_vision", "language_model")),
     )
     return attrs.evolve(training_settings(seed=0), stages=stages, micro_batch=4, global_batch=8)
+
+
+@pytest.fixture
+def settings() -> Training:
+    return two_stages()
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """The loop around an engine: stages, logs, batches of this rank, checkpoints, and a loss that is no number."""
 
 import io
-import json
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -16,7 +15,7 @@ from adapters import checkpoint_folder
 from adapters.megatron.engine import MegatronEngine
 from adapters.megatron.start import build_stages
 from adapters.training.collator import Collator
-from adapters.training.log import RunLog, StepRecord, read_log
+from adapters.training.log import RunLog, open_log, read_log
 from adapters.training.loop import Trainer
 from adapters.training.problems import NonFiniteError, TrainingError
 from adapters.training.samples import JsonlSamples, Sample
@@ -51,7 +50,7 @@ def test_one_batch_is_learned_by_heart(
     stage = Stage("all", 25, ("vision_tower", "embed_vision", "language_model"))
     settings = attrs.evolve(settings, stages=(stage,), optimizer=OptimizerSettings(lr=3e-3, beta2=0.9))
     engine = MegatronEngine(build_stages(graph, settings), settings)
-    with RunLog(tmp_path) as log:
+    with open_log(tmp_path, tensorboard=True) as log:
         records = make_trainer(engine, collator, list(samples)[:4], log).run()
     assert records[-1].loss < 0.3 * records[0].loss
     assert read_log(tmp_path / "log.jsonl") == records
@@ -70,7 +69,7 @@ def test_stages_follow_one_another_and_freeze(
         begin(stage)
 
     engine.begin_stage = beginning  # type: ignore[method-assign]
-    with RunLog(tmp_path) as log:
+    with open_log(tmp_path) as log:
         records = make_trainer(engine, collator, list(samples)[:8], log).run()
     assert [{name.split(".")[0] for name in names} for names in seen] == [set(), {"embed_vision"}]
     assert [(record.step, record.stage) for record in records] == [
@@ -86,16 +85,13 @@ def test_a_loss_that_is_no_number_stops_before_it_is_applied(
     with torch.no_grad():
         engine.model.get_parameter("language_model.embedding.word_embeddings.weight")[1] = torch.nan
     before = parameters(engine.model)
-    with RunLog(tmp_path) as log, pytest.raises(NonFiniteError, match=r"step 1 \(align\): loss nan.*train\.jsonl:1"):
+    where = (
+        r"micro-batch 1, rank 0, node language_model: parameter weight of language_model\.embedding\.word_embeddings"
+    )
+    told = rf"step 1 \(align\): loss nan, gradient norm nan\. First in {where}\. Samples: .*train\.jsonl:1, .*:4\."
+    with open_log(tmp_path) as log, pytest.raises(NonFiniteError, match=told):
         make_trainer(engine, collator, list(samples)[:8], log).run()
     assert all(torch.equal(before[name].nan_to_num(), p.nan_to_num()) for name, p in engine.model.named_parameters())
-
-
-def test_records_are_on_disk_at_once(tmp_path: Path) -> None:
-    record = StepRecord(1, "a", 2.0, 0.1, 1.0, 10, 5.0, 0.5)
-    with RunLog(tmp_path) as log:
-        log.write(record)
-        assert json.loads((tmp_path / "log.jsonl").read_text()) == attrs.asdict(record)
 
 
 def test_each_data_rank_reads_its_stretch_of_what_one_rank_reads(

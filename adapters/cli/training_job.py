@@ -1,0 +1,76 @@
+"""What `vlm-composer train` was asked to do, checked before anything starts, and done in each process."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from attrs import frozen
+
+from adapters.cli.arguments import existing, load_graph
+from adapters.cli.failure import UsageError
+from adapters.cli.quiet import quiet
+from adapters.cli.training_flags import Flags, overridden
+from adapters.training.ranks import check_processes
+
+if TYPE_CHECKING:
+    from adapters.training.settings import Training
+    from composer import Graph
+
+
+@frozen
+class Job:
+    """What the command line asked for."""
+
+    spec: str
+    settings: Path
+    data: Path
+    hf: str | None
+    set_: list[str]
+    weights: Path | None
+    tokenizer: Path | None
+    output: Path
+    dry_run: bool
+    tensorboard: bool
+    wandb: str | None
+    flags: Flags
+
+    def prepare(self, processes: int, resume: bool) -> "tuple[Graph, Training]":
+        """Load spec and settings, and refuse all that can be known to fail before anything is started."""
+        from adapters import checkpoint_folder
+        from adapters.training.settings_file import load_settings
+        from adapters.training.setup import check_settings
+
+        for path in (self.settings, self.data, self.weights, self.tokenizer):
+            existing(path)
+        chosen = overridden(load_settings(self.settings), self.flags)
+        graph = load_graph(self.spec, self.hf or (str(self.weights) if self.weights else None), self.set_)
+        check_settings(chosen, graph)
+        check_processes(chosen, processes)
+        if self.wandb is not None:
+            from adapters.training.boards import check_wandb
+
+            check_wandb()
+        # A restart would take another run's checkpoint for its own.
+        if not (resume or self.dry_run) and checkpoint_folder.complete(self.output / "checkpoints"):
+            raise UsageError(
+                f"{self.output}: holds checkpoints of a run: --resume goes on, or choose another --output."
+            )
+        return graph, chosen
+
+    def run(self, processes: int, resume: bool) -> None:
+        """Train in this process, which may be one of several."""
+        graph, chosen = self.prepare(processes, resume)
+        quiet()
+        from adapters.training import run
+
+        run(
+            graph,
+            chosen,
+            self.data,
+            self.output,
+            weights=self.weights,
+            tokenizer_dir=self.tokenizer,
+            dry_run=self.dry_run,
+            resume=resume,
+            tensorboard=self.tensorboard,
+            wandb=self.wandb,
+        )

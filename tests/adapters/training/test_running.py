@@ -1,0 +1,158 @@
+"""Training on two ranks, however they are started; and what becomes of the job when one of them dies."""
+
+import base64
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import attrs
+import pytest
+
+from adapters.training.layout_settings import Checkpoints
+from adapters.training.log import StepRecord, read_log
+from adapters.training.samples import JsonlSamples
+from adapters.training.sampling import endless_groups
+from adapters.training.settings import Training
+from adapters.training.settings_file import settings_text
+from composer import Graph, dump
+from tests.adapters.training.conftest import two_stages
+
+ROOT = Path(__file__).parents[3]
+BIN = Path(sys.executable).parent
+TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+COMMAND = [sys.executable, "-m", "adapters.cli"]
+# As `vlm-composer train --nproc` starts ranks, but of the failing kind.
+START = "import sys; from adapters.training.launch import start_ranks as start; words = sys.argv[1:]; "
+START += "sys.exit(start(words[2:], 2, int(words[0]), ('-u', '-m', words[1])))"
+FAILING = [sys.executable, "-c", START]
+WORLD = base64.urlsafe_b64encode(b'{"localhost": [0, 1]}').decode()  # two ranks, as deepspeed writes it
+WORKER = "tests.adapters.training.failing_rank"
+
+
+@pytest.fixture(scope="module")
+def job(tmp_path_factory: pytest.TempPathFactory, graph: Graph, data_dir: Path) -> list[str]:
+    """Words for two stages of two and three steps, saved after every second step."""
+    folder = tmp_path_factory.mktemp("job")
+    settings: Training = attrs.evolve(two_stages(), print_every=1, checkpoints=Checkpoints(every=2))
+    (folder / "spec.yaml").write_text(dump(graph))
+    (folder / "training.yaml").write_text(settings_text(settings))
+    return ["train", str(folder / "spec.yaml"), str(folder / "training.yaml"), str(data_dir)]
+
+
+def start(command: Sequence[str], **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command,
+        cwd=ROOT,
+        env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), "COLUMNS": "200"} | environment,
+        timeout=240,
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+
+
+def numbers(folder: Path) -> list[tuple[int, float, float]]:
+    return [(record.step, record.loss, record.grad_norm) for record in read_log(folder / "log.jsonl")]
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(job: list[str], tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """A run that torchrun starts from the console script: its folder, and what it printed."""
+    folder = tmp_path_factory.mktemp("whole") / "run"
+    done = start([*TORCHRUN, "--no-python", str(BIN / "vlm-composer"), *job, "-o", str(folder)])
+    assert done.returncode == 0, done.stderr[-4000:]
+    return folder, done.stdout
+
+
+def test_one_line_a_step_from_one_rank(uninterrupted: tuple[Path, str]) -> None:
+    folder, printed = uninterrupted
+    records: list[StepRecord] = read_log(folder / "log.jsonl")
+    assert [record.step for record in records] == [1, 2, 3, 4, 5]
+    lines = [line for line in printed.splitlines() if "tokens/s" in line]
+    assert len(lines) == 5
+    for record, line in zip(records, lines, strict=True):
+        for part in (f"loss {record.loss:.4f}", f"lr {record.lr:.2e}", f"gradient norm {record.grad_norm:.3f}"):
+            assert part in line
+        assert all(unit in line for unit in ("tokens/s", "samples/s", "GiB"))
+        assert record.tokens / record.tokens_per_second == pytest.approx(8 / record.samples_per_second)
+    assert (folder / "hf" / "model.safetensors").is_file()
+    assert not (folder / "tensorboard").exists()
+
+
+def test_a_killed_rank_is_started_again_and_nothing_is_lost(
+    job: list[str], uninterrupted: tuple[Path, str], tmp_path: Path
+) -> None:
+    mark = tmp_path / "killed"
+    words = [*job, "-o", str(tmp_path / "run")]
+    done = start([*FAILING, "1", WORKER, *words], TEST_FAULT=f"kill:4:{mark}")
+    assert done.returncode == 0, done.stderr[-4000:]
+    assert mark.exists()
+    assert "Resumed after step 2" in done.stdout
+    assert numbers(tmp_path / "run") == numbers(uninterrupted[0])
+
+
+def test_a_killed_rank_ends_the_job(job: list[str], tmp_path: Path) -> None:
+    mark = tmp_path / "killed"
+    words = [*job, "-o", str(tmp_path / "run"), "--ep", "2"]
+    done = start([*FAILING, "0", WORKER, *words], TEST_FAULT=f"kill:2:{mark}")
+    assert done.returncode == 128 + 9
+    assert time.time() - float(mark.read_text()) < 60
+    assert "Rank 1 of 2 was killed by SIGKILL" in done.stderr
+    assert "Traceback" not in done.stderr  # no other rank has a story to tell
+
+
+def test_an_error_on_one_rank_is_told_once(job: list[str], tmp_path: Path) -> None:
+    mark = tmp_path / "raised"
+    words = [*job, "-o", str(tmp_path / "run"), "--pp", "2", "--first-stage-layers", "1"]
+    done = start([*TORCHRUN, "-m", WORKER, *words], TEST_FAULT=f"raise:3:{mark}")
+    assert done.returncode == 1
+    assert time.time() - float(mark.read_text()) < 60
+    assert "rank 1 of 2: Traceback" in done.stderr
+    assert "ArithmeticError: planted on rank 1" in done.stderr
+    assert "gloo" not in done.stderr
+    assert "rank 0 of 2:" not in done.stderr
+
+
+def test_bad_data_of_one_rank_is_told_without_a_traceback(job: list[str], data_dir: Path, tmp_path: Path) -> None:
+    settings = two_stages()
+    data = tmp_path / "data"
+    shutil.copytree(data_dir, data)
+    groups = endless_groups(JsonlSamples(data / "train.jsonl"), settings.global_batch, settings.seed)
+    sample = [next(groups) for _ in range(2)][1][-1]  # of the second step, the last: rank 1 reads it
+    sample.images[0].write_bytes(b"no picture")
+    done = start([*COMMAND, *job[:-1], str(data), "-o", str(tmp_path / "run"), "--nproc", "2"])
+    assert done.returncode == 2
+    told = [line for line in done.stderr.splitlines() if line.startswith(("rank", "Rank"))]
+    assert told[0].startswith(f"rank 1 of 2: {sample.where}")
+    assert told[1:] == ["Rank 1 of 2 failed; all ranks were ended."]
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.slow
+def test_srun_and_deepspeed_start_the_same_entry_point(
+    job: list[str], uninterrupted: tuple[Path, str], tmp_path: Path
+) -> None:
+    words = [*COMMAND, *job, "-o", str(tmp_path / "srun")]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    step = {"SLURM_STEP_ID": "0", "SLURM_NTASKS": "2", "SLURM_JOB_ID": str(os.getpid())}
+    tasks = [
+        subprocess.Popen(
+            words,
+            cwd=ROOT,
+            env=environment | step | {"SLURM_PROCID": rank, "SLURM_LOCALID": rank, "SLURM_JOB_NODELIST": "localhost"},
+        )
+        for rank in ("0", "1")
+    ]
+    assert [task.wait(timeout=240) for task in tasks] == [0, 0]
+    assert numbers(tmp_path / "srun") == numbers(uninterrupted[0])
+
+    pytest.importorskip("deepspeed")
+    launcher = [sys.executable, "-m", "deepspeed.launcher.launch", "--world_info", WORLD, "--master_addr", "127.0.0.1"]
+    launcher += ["--master_port", "29731", "--module", "adapters.cli"]
+    done = start([*launcher, *job, "-o", str(tmp_path / "deepspeed")])
+    assert done.returncode == 0, done.stderr[-4000:]
+    assert numbers(tmp_path / "deepspeed") == numbers(uninterrupted[0])
