@@ -70,7 +70,7 @@ def _freezing_ignored(model):
 
 def _gradients_of_one_rank_lost(model):
     if parallel_state.get_data_parallel_rank() == 1:
-        model.embed_vision.register_full_backward_hook(lambda _, inputs, __: tuple(each * 0 for each in inputs))
+        model.embed_vision.register_full_backward_hook(_no_gradient)
 
 
 def break_batches(fault, model, own):
@@ -105,6 +105,10 @@ def _other_positions(module, args):
     order = SequenceShare(ranks=2).rank_order(metadata.shape[-1], metadata.device)
     other = SequenceShare(1 - parallel_state.get_context_parallel_rank(), 2).own(order)
     return embeddings, metadata, position_rotation(other[None], module.frequencies(metadata.device), rotation.dtype)
+
+
+def _no_gradient(_module, inputs, _outputs):
+    return tuple(None if gradient is None else gradient * 0 for gradient in inputs)
 
 
 MODEL_FAULTS = {

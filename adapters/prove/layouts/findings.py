@@ -8,7 +8,7 @@ from typing import Any
 
 from attrs import frozen
 
-from adapters.prove.layouts.gradient_errors import Part, relative_errors
+from adapters.prove.layouts.gradient_errors import Part, relative_errors, worst
 from adapters.prove.layouts.job import Alone, Case
 from adapters.prove.layouts.who_changes import expected_changes, turns
 from adapters.prove.layouts.worker import PACKED
@@ -66,19 +66,15 @@ def _batch(name: str, alone: Alone, ranks: list[dict[str, Any]]) -> BatchProof:
     right = alone.losses[name]
     found = [rank["batches"][name] for rank in ranks]
     errors = _errors(found)
-    worst = max(errors, key=lambda each: math.inf if math.isnan(errors[each]) else errors[each])
+    last = max(errors, key=lambda each: worst(errors[each]))
     return BatchProof(
         name,
-        max((abs(each["loss"] - right) / abs(right) for each in found), key=_worst),
-        errors[worst],
-        worst,
+        max((abs(each["loss"] - right) / abs(right) for each in found), key=worst),
+        errors[last],
+        last,
         sum(int(batch["images_per_sample"].sum()) for batch in alone.batches[name]),
         tuple(each["encoded"] for each in found),
     )
-
-
-def _worst(value: float) -> float:
-    return math.inf if math.isnan(value) else value
 
 
 def _errors(found: list[dict[str, Any]]) -> dict[str, float]:
@@ -91,7 +87,7 @@ def _wrong(name: str, batch: BatchProof, alone: Alone, ranks: list[dict[str, Any
     errors = _errors([rank["batches"][name] for rank in ranks])
     yield from (f"{name}: no rank has the gradient of {lost}" for lost in sorted(alone.gradients[name].keys() - errors))
     wrong = {each: error for each, error in errors.items() if not error <= BOUND}
-    for each in sorted(wrong, key=lambda each: -_worst(wrong[each]))[:SHOWN]:
+    for each in sorted(wrong, key=lambda each: -worst(wrong[each]))[:SHOWN]:
         yield f"{name}: the gradient of {each} differs by {wrong[each]:.1e}"
     if len(wrong) > SHOWN:
         yield f"{name}: and {len(wrong) - SHOWN} more gradients differ"

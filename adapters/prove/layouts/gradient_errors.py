@@ -4,6 +4,7 @@ Only sums of squares leave a rank: parts of one tensor on several ranks are put 
 """
 
 import itertools
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -92,12 +93,15 @@ def relative_errors(parts: list[Part]) -> dict[str, float]:
     by_name: dict[str, dict[tuple[int, ...], Part]] = {}
     for part in parts:
         known = by_name.setdefault(part.name, {})
-        # `max` keeps a NaN only if it comes first.
-        if part.at not in known or not part.error <= known[part.at].error:
-            known[part.at] = part
+        known[part.at] = max(part, known.get(part.at, part), key=lambda each: worst(each.error))
     errors = {}
     for name, found in by_name.items():
         error, size = (sum(getattr(part, field) for part in found.values()) for field in ("error", "size"))
         whole = sum(part.values for part in found.values()) == next(iter(found.values())).whole
         errors[name] = float("inf") if not whole else (error / size) ** 0.5 if size else error**0.5
     return errors
+
+
+def worst(value: float) -> float:
+    """For the largest of several: nothing is worse than no number."""
+    return math.inf if math.isnan(value) else value
