@@ -1,0 +1,91 @@
+"""Towers and projectors run in every micro-batch on every rank, so that ranks never wait for each other in vain.
+
+ZeRO reduces gradients in buckets as they arrive, and stage 3 gathers a module's parameters when it is called. Both are
+collective: a rank whose micro-batch has no pictures must call the same modules in the same order as one that has some.
+So where an encoder's inputs are absent it runs on one spare item, kept from an earlier batch or sent by another rank,
+at its place in the program, and its features are added to the embeddings times zero: the loss is the same number, and
+every gradient is that of the data alone.
+"""
+
+import attrs
+from torch import Tensor, distributed, nn
+
+from adapters.megatron.module import ComposedModel
+from adapters.megatron.steps import Call, ScatterStep, Step, UnfilledStep
+
+
+class IdleTowers:
+    """The spare items of one model, and its program rewritten to use them."""
+
+    def __init__(self, model: ComposedModel) -> None:
+        self.needs = dict(model.program.modalities.values())
+        """Node whose features are placed: the spec's inputs it needs."""
+        self.spare: dict[str, Tensor] = {}
+        """One item of each input of the spec that a tower reads."""
+        self.idle: set[str] = set()
+        """Nodes of `needs` without data in the forward that is running."""
+        steps: list[Step] = [self.fill]
+        for step in model.program.steps:
+            if isinstance(step, UnfilledStep):
+                steps.append(self.clear)
+            steps.append(ScatterNothing(step, self) if isinstance(step, ScatterStep) else step)
+        model.program = attrs.evolve(model.program, steps=tuple(steps))
+
+    def missing(self) -> set[str]:
+        """Inputs that have no spare item yet."""
+        return {name for needs in self.needs.values() for name in needs} - self.spare.keys()
+
+    def keep(self, inputs: dict[str, Tensor], items: int) -> None:
+        """Keep one item of what is given, where nothing is kept yet.
+
+        Args:
+            inputs: a micro-batch's, by name.
+            items: how many pictures it has; inputs of another length are kept whole.
+        """
+        for needs in self.needs.values():
+            given = {name: inputs[name] for name in needs if inputs.get(name) is not None}
+            if len(given) < len(needs) or needs[0] in self.spare:
+                continue
+            by_item = all(len(value) == items for value in given.values())
+            self.spare |= {name: (value[:1] if by_item else value).cpu() for name, value in given.items()}
+
+    def share(self, source: int) -> None:
+        """Take over the spare items of a rank; collective."""
+        sent = [self.spare]
+        distributed.broadcast_object_list(sent, src=source)
+        self.spare = sent[0] | self.spare
+
+    def fill(self, _model: nn.Module, call: Call) -> None:
+        """First step: the spare item where an encoder has nothing to read."""
+        self.idle = {
+            owner
+            for owner, needs in self.needs.items()
+            if needs[0] in self.spare and all(call.values.get(name) is None for name in needs)
+        }
+        for owner in self.idle:
+            call.values |= {name: self.spare[name].to(call.device) for name in self.needs[owner]}
+
+    def clear(self, _model: nn.Module, call: Call) -> None:
+        """Before placeholders are looked at: an idle encoder has filled none."""
+        call.values |= dict.fromkeys(self.idle)
+
+
+@attrs.frozen(eq=False)
+class ScatterNothing:
+    """A scatter step; of an idle encoder's features, zero times their sum is added everywhere."""
+
+    step: ScatterStep
+    towers: IdleTowers
+
+    def __call__(self, model: nn.Module, call: Call) -> None:
+        source = self.step.source
+        if source not in self.towers.idle:
+            self.step(model, call)
+            return
+        features = call.values[source]
+        # The step itself still refuses a batch that counts items it does not bring.
+        call.values[source] = None
+        self.step(model, call)
+        call.values[source] = features
+        assert call.embeddings is not None
+        call.embeddings = call.embeddings + 0.0 * features.sum()
