@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import deepspeed
+from deepspeed import ops
 from deepspeed.utils import set_z3_leaf_modules
 from megatron.core.transformer.moe.moe_layer import MoELayer
 
@@ -11,6 +12,11 @@ from adapters.deepspeed.parameter_groups import parameter_groups
 from adapters.megatron.module import ComposedModel
 from adapters.training.settings import OptimizerSettings
 from composer import Graph
+
+
+# Where there is no GPU, DeepSpeed compiles its own all-reduce through shared memory when it first communicates: most of a
+# minute and a compiler, for what gloo does as well.
+getattr(ops, "__compatible_ops__")["deepspeed_shm_comm"] = False
 
 
 def start(

@@ -11,32 +11,39 @@ from adapters.training.layout_settings import Zero
 from adapters.training.settings import OptimizerSettings, Stage, Training
 
 STEPS = 20
-RANKS = 2
-EVERYTHING = ("vision_tower", "embed_vision", "language_model")
+SAVED = 15  # steps before the checkpoint
+VARIANT = "experts"
+NODES = ("vision_tower", "embed_vision", "language_model")
+# After twenty steps of everything, a few of the projector alone.
+STAGES = (Stage("all", steps=STEPS, trains=NODES), Stage("align", steps=3, trains=("embed_vision",)))
 
 
 @frozen
 class Case:
-    """One run: ZeRO as in the settings, on a variant of `tests.distributed.graphs`."""
+    """One run: ZeRO as in the settings, with something broken on purpose."""
 
     stage: int
     offload: bool = False
-    variant: str = "experts"
+    overlap: bool = False
+    fault: str | None = None
 
     @property
     def id(self) -> str:
-        return f"{self.variant}-zero{self.stage}" + ("-offload" if self.offload else "")
+        words = ("offload" * self.offload, "overlap" * self.overlap, self.fault)
+        return "-".join([f"zero{self.stage}", *(word for word in words if word)])
 
 
 CASES = (
     Case(0),
     Case(1),
     Case(2),
-    Case(3),
+    Case(2, overlap=True),
     Case(2, offload=True),
+    Case(3),
     Case(3, offload=True),
 )
-# Nothing is so small here that it stays whole on every rank, and buckets are full before a layer's backward is.
+FAULTS = (Case(0, fault="each_rank_by_its_own_tokens"), Case(3, fault="pictures_of_others_leak"))
+# Nothing is so small here that it stays whole on every rank, and buckets fill before a backward pass is over.
 CHANGES: dict[str, Any] = {
     "zero_optimization": {
         "stage3_param_persistence_threshold": 0,
@@ -49,28 +56,27 @@ CHANGES: dict[str, Any] = {
 def settings(case: Case | None = None) -> Training:
     """Of a run; None: Megatron's."""
     made = Training(
-        stages=(Stage("all", steps=STEPS, trains=EVERYTHING),),
+        stages=STAGES,
         micro_batch=1,
         global_batch=4,
-        optimizer=OptimizerSettings(lr=1e-3, clip=1.0, lr_multipliers={"vision_tower": 0.5}),
+        optimizer=OptimizerSettings(weight_decay=0.1, lr_multipliers={"vision_tower": 0.5}),
     )
     if case is None:
         return made
-    return attrs.evolve(made, engine="deepspeed", zero=Zero(stage=case.stage, offload=case.offload))
+    return attrs.evolve(made, engine="deepspeed", overlap=case.overlap, zero=Zero(case.stage, case.offload))
 
 
 def batches(rows: list[dict[str, Any]], step: int, rank: int) -> list[Batch]:
     """A rank's two micro-batches of a step, from four of one row each: three with pictures, the last without any.
 
-    Which rank has the one without changes from step to step, and so does what the text says.
+    Steps begin with two rows of text alone on one rank and pictures on the other; then the row without pictures wanders.
     """
-    order = [(step + place) % 4 for place in range(4)]
+    order = [3, 3, 0, 1] if step == 0 else [(step + place) % 4 for place in range(4)]
     return [_batch(rows[order[rank * 2 + place]], step) for place in range(2)]
 
 
 def _batch(row: dict[str, Any], step: int) -> Batch:
-    text = row["loss_mask"].bool()
-    counts = row["images_per_sample"]
+    text, counts = row["loss_mask"].bool(), row["images_per_sample"]
     return Batch(
         input_ids=row["input_ids"],
         labels=torch.where(text, 3 + (row["labels"] + step) % 50, -100),

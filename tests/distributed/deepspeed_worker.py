@@ -1,4 +1,4 @@
-"""One of two data-parallel ranks: trains every case, and writes its losses.
+"""One of two data-parallel ranks: trains every case, with Megatron-Core first, and writes what it found.
 
 `torchrun --nproc-per-node 2 -m tests.distributed.deepspeed_worker FOLDER CASE…`; FOLDER as for `worker.py`.
 """
@@ -7,59 +7,125 @@ import sys
 import time
 from pathlib import Path
 
+import attrs
 import torch
+from deepspeed.utils import safe_get_full_grad
+from torch import distributed
 
 from adapters.deepspeed.engine import DeepSpeedEngine
+from adapters.deepspeed.whole_weights import copy_weights
 from adapters.huggingface.import_weights import import_weights
 from adapters.megatron import build, runtime
 from adapters.megatron.optimizer import make_optimizer, set_learning_rate
 from adapters.megatron.schedule import data_parallel, forward_backward
-from tests.distributed.deepspeed_cases import CASES, CHANGES, STEPS, batches, settings
+from adapters.training.problems import NonFiniteError
+from adapters.training.stages import freeze_all_but
+from tests.distributed.deepspeed_cases import CASES, CHANGES, FAULTS, SAVED, STAGES, STEPS, VARIANT, batches, settings
 from tests.distributed.graphs import tiny
 
 
-def model_of(variant, folder):
-    model = build(tiny(variant)).train()
-    import_weights(model, folder / variant)
-    return model
+def megatron(model, rows, rank):
+    graph, run, found = tiny(VARIANT), settings(), {"losses": [], "norms": []}
+    for stage in STAGES:
+        freeze_all_but(model, graph, stage)
+        wrapped = data_parallel(model)
+        optimizer = make_optimizer([wrapped], run, graph)
+        for step in range(stage.steps):
+            optimizer.zero_grad()
+            micro = [b.inputs() | {"labels": b.labels, "loss_mask": b.loss_mask} for b in batches(rows, step, rank)]
+            found["losses"].append(forward_backward([wrapped], micro))
+            if "gradients" not in found:
+                found["gradients"] = {name: p.main_grad.clone() for name, p in model.named_parameters()}
+            set_learning_rate(optimizer, run.optimizer.lr)
+            found["norms"].append(float(optimizer.step()[1]))
+    return found
 
 
-def megatron(variant, folder, rank):
-    graph, run = tiny(variant), settings()
-    wrapped = data_parallel(model_of(variant, folder))
-    optimizer = make_optimizer([wrapped], run, graph)
-    rows = torch.load(folder / f"{variant}.pt", weights_only=True)
-    losses, norms = [], []
-    for step in range(STEPS):
-        micro = [b.inputs() | {"labels": b.labels, "loss_mask": b.loss_mask} for b in batches(rows, step, rank)]
-        losses.append(forward_backward([wrapped], micro))
-        set_learning_rate(optimizer, run.optimizer.lr)
-        norms.append(float(optimizer.step()[1]))
-    return {"losses": losses, "norms": norms}
+class Watched(DeepSpeedEngine):
+    """Keeps the gradients of its first step."""
+
+    gradients = None
+
+    def _update(self, loss):
+        if self.gradients is None:
+            self.gradients = {n: safe_get_full_grad(p).clone() for n, p in self.model.named_parameters()}
+        return super()._update(loss)
 
 
-def deepspeed(case, folder, rank):
-    run = settings(case)
-    engine = DeepSpeedEngine(model_of(case.variant, folder), run, CHANGES)
-    engine.begin_stage(run.stages[0])
-    rows = torch.load(folder / f"{case.variant}.pt", weights_only=True)
-    results = [engine.step(batches(rows, step, rank), run.optimizer.lr) for step in range(STEPS)]
-    return {"losses": [r.loss for r in results], "norms": [r.grad_norm for r in results]}
+def begun(case, model):
+    engine = Watched(model, settings(case), CHANGES)
+    engine.begin_stage(STAGES[0])
+    return engine
+
+
+def run(engine, rows, rank, steps):
+    return [attrs.astuple(engine.step(batches(rows, step, rank), 1e-4)) for step in steps]
+
+
+def deepspeed(case, model, rows, rank, folder):
+    engine = begun(case, model)
+    results = run(engine, rows, rank, range(SAVED))
+    engine.save(folder / case.id / "saved", {"step": SAVED})
+    results += run(engine, rows, rank, range(SAVED, STEPS))
+    engine.export(folder / case.id / "exported")
+    engine.begin_stage(STAGES[1])
+    optimized = {id(p) for group in engine.engine.optimizer.param_groups for p in group["params"]}
+    results += run(engine, rows, rank, range(STAGES[1].steps))
+    return {
+        "losses": [loss for loss, _ in results],
+        "norms": [norm for _, norm in results],
+        "gradients": engine.gradients,
+        "refused": refusal(engine, rows, rank),
+    }
+
+
+def resumed(case, rows, rank, folder):
+    engine = begun(case, build(tiny(VARIANT)).train())
+    progress = engine.load(folder / case.id / "saved")
+    return {"progress": progress, "results": run(engine, rows, rank, range(progress["step"], STEPS))}
+
+
+def refusal(engine, rows, rank):
+    """What a picture of no numbers, on one rank, is answered with, and whether a weight changed."""
+    given = batches(rows, 1, rank)
+    if rank == 0:
+        given[0] = attrs.evolve(given[0], pixel_values=given[0].pixel_values * float("nan"))
+    before = weights(engine)
+    try:
+        engine.step(given, 1e-4)
+    except NonFiniteError as error:
+        after = weights(engine)
+        return {"message": str(error), "changed": [n for n, value in before.items() if not value.equal(after[n])]}
+    return None
+
+
+def weights(engine):
+    whole = build(tiny(VARIANT))
+    copy_weights(engine.model, whole)
+    return {name: parameter.detach() for name, parameter in whole.named_parameters()}
+
+
+def main(folder, chosen):
+    rank = distributed.get_rank()
+    rows = torch.load(folder / f"{VARIANT}.pt", weights_only=True)
+
+    def model():
+        made = build(tiny(VARIANT)).train()
+        import_weights(made, folder / VARIANT)
+        return made
+
+    found = {"megatron": megatron(model(), rows, rank)}
+    for case in CASES:
+        if case.id in chosen:
+            began = time.monotonic()
+            found[case.id] = deepspeed(case, model(), rows, rank, folder)
+            print(f"TIME {case.id} {time.monotonic() - began:.1f}", flush=True)
+            found[case.id]["resumed"] = resumed(case, rows, rank, folder)
+            print(f"TIME {case.id} {time.monotonic() - began:.1f}", flush=True)
+    torch.save(found, folder / f"deepspeed.{rank}.pt")
 
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
     runtime.init()
-    rank = torch.distributed.get_rank()
-    folder, chosen = Path(sys.argv[1]), sys.argv[2:]
-    found = {}
-    for variant in ("experts",):
-        began = time.monotonic()
-        found[f"{variant}-megatron"] = megatron(variant, folder, rank)
-        print(f"TIME {variant} megatron {time.monotonic() - began:.1f}", flush=True)
-    for case in CASES:
-        if case.id in chosen:
-            began = time.monotonic()
-            found[case.id] = deepspeed(case, folder, rank)
-            print(f"TIME {case.id} {time.monotonic() - began:.1f}", flush=True)
-    torch.save(found, folder / f"deepspeed.{rank}.pt")
+    main(Path(sys.argv[1]), sys.argv[2:])
