@@ -14,6 +14,10 @@ from adapters.megatron.module import ComposedModel
 from adapters.megatron.steps import Call, ScatterStep, Step, UnfilledStep
 
 
+NOTHING = 0.0
+"""What features of a spare item count."""
+
+
 class IdleTowers:
     """The spare items of one model, and its program rewritten to use them."""
 
@@ -88,4 +92,4 @@ class ScatterNothing:
         self.step(model, call)
         call.values[source] = features
         assert call.embeddings is not None
-        call.embeddings = call.embeddings + 0.0 * features.sum()
+        call.embeddings = call.embeddings + NOTHING * features.sum()

@@ -42,7 +42,13 @@ CASES = (
     Case(3),
     Case(3, offload=True),
 )
-FAULTS = (Case(0, fault="each_rank_by_its_own_tokens"), Case(3, fault="pictures_of_others_leak"))
+FAULTS = (
+    Case(1, fault="each_rank_by_its_own_tokens"),
+    Case(1, fault="micro_batches_averaged"),
+    Case(1, fault="spare_item_counts"),
+)
+# Ranks wait for each other for ever, so it runs last and alone.
+HANGS = Case(3, fault="towers_rest")
 # Nothing is so small here that it stays whole on every rank, and buckets fill before a backward pass is over.
 CHANGES: dict[str, Any] = {
     "zero_optimization": {

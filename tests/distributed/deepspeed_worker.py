@@ -12,6 +12,7 @@ import torch
 from deepspeed.utils import safe_get_full_grad
 from torch import distributed
 
+from adapters.deepspeed import idle_towers
 from adapters.deepspeed.engine import DeepSpeedEngine
 from adapters.deepspeed.whole_weights import copy_weights
 from adapters.huggingface.import_weights import import_weights
@@ -20,7 +21,18 @@ from adapters.megatron.optimizer import make_optimizer, set_learning_rate
 from adapters.megatron.schedule import data_parallel, forward_backward
 from adapters.training.problems import NonFiniteError
 from adapters.training.stages import freeze_all_but
-from tests.distributed.deepspeed_cases import CASES, CHANGES, FAULTS, SAVED, STAGES, STEPS, VARIANT, batches, settings
+from tests.distributed.deepspeed_cases import (
+    CASES,
+    CHANGES,
+    FAULTS,
+    HANGS,
+    SAVED,
+    STAGES,
+    STEPS,
+    VARIANT,
+    batches,
+    settings,
+)
 from tests.distributed.graphs import tiny
 
 
@@ -85,6 +97,25 @@ def resumed(case, rows, rank, folder):
     return {"progress": progress, "results": run(engine, rows, rank, range(progress["step"], STEPS))}
 
 
+def broken(case, model, rows, rank):
+    """One step with the case's fault."""
+    engine = begun(case, model)
+    agree, inputs = engine._agree, engine._inputs
+    if case.fault == "each_rank_by_its_own_tokens":
+        engine._agree = lambda batches, given: (
+            0 * agree(batches, given) + len(batches) * sum(b.targets for b in batches)
+        )
+    elif case.fault == "micro_batches_averaged":
+        engine._inputs = lambda batch: (given := inputs(batch)) | {"loss_mask": given["loss_mask"] / batch.targets}
+    elif case.fault == "spare_item_counts":
+        idle_towers.NOTHING = 1.0
+    elif case.fault == "towers_rest":
+        engine.towers.keep = lambda *_: None
+    (loss, norm), *_ = run(engine, rows, rank, [0])
+    idle_towers.NOTHING = 0.0
+    return {"losses": [loss], "norms": [norm], "gradients": engine.gradients}
+
+
 def refusal(engine, rows, rank):
     """What a picture of no numbers, on one rank, is answered with, and whether a weight changed."""
     given = batches(rows, 1, rank)
@@ -122,6 +153,9 @@ def main(folder, chosen):
             print(f"TIME {case.id} {time.monotonic() - began:.1f}", flush=True)
             found[case.id]["resumed"] = resumed(case, rows, rank, folder)
             print(f"TIME {case.id} {time.monotonic() - began:.1f}", flush=True)
+    for case in (*FAULTS, HANGS):
+        if case.id in chosen:
+            found[case.id] = broken(case, model(), rows, rank)
     torch.save(found, folder / f"deepspeed.{rank}.pt")
 
 
