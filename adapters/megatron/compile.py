@@ -11,6 +11,7 @@ from adapters.megatron.steps import (
     PositionStep,
     ScatterStep,
     Step,
+    TouchStep,
     UnfilledStep,
     implementation,
 )
@@ -84,7 +85,7 @@ def _first_stage(graph: Graph, decoder: str, encoders: tuple[str, ...]) -> list[
         tokens = tuple(graph.tokens[name] for name in edge.at)
         steps.append(ScatterStep(edge.source.owner, tokens, edge.at, edge.mode))
         sources |= {name: (edge.source.owner, graph.tokens[name]) for name in edge.at}
-    steps.append(UnfilledStep(sources))
+    steps += [UnfilledStep(sources), TouchStep()]
     return steps
 
 
@@ -94,7 +95,15 @@ def _node_step(graph: Graph, name: str) -> NodeStep:
     sources = {edge.target.port or IN: edge.source.owner for edge in edges}
     upstream = [owner for owner in sources.values() if owner in graph.nodes]
     component = graph.component(name)
-    return NodeStep(name, node.config, implementation(component), sources, upstream[0] if upstream else None)
+    of_items = {str(graph.inputs[owner].shape[0]) for owner in sources.values() if owner in graph.inputs}
+    return NodeStep(
+        name,
+        node.config,
+        implementation(component),
+        sources,
+        rows_from=upstream[0] if upstream else None,
+        shared=not upstream and len(of_items) == 1,
+    )
 
 
 def _modalities(graph: Graph, decoder: str) -> dict[str, tuple[str, tuple[str, ...]]]:

@@ -77,11 +77,6 @@ def _check_layout(config: ComposedConfig) -> None:
             "tensor-parallel rank would send the same tokens to the experts, and Megatron-Core's expert layer refuses "
             "to train so"
         )
-    if config.context_parallel_size > 1:
-        raise BuildError(
-            f"context_parallel_size={config.context_parallel_size} is not supported yet: attention would see only the "
-            "keys of its own rank, and mask rules would be broken at the borders"
-        )
     if config.virtual_pipeline_model_parallel_size and pp == 2 and not config.overlap_p2p_comm:
         raise BuildError(
             "virtual stages on two pipeline ranks need overlap_p2p_comm=True: without it activations and gradients "

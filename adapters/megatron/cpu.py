@@ -7,6 +7,7 @@ generator, `cuda` as a device name means `cpu`.
 
 import contextlib
 import functools
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -57,6 +58,7 @@ def host() -> bool:
         _generators()
         _devices()
         _collectives()
+        _tensor_types()
         _active.add("cpu")
     return True
 
@@ -126,3 +128,19 @@ def _collectives() -> None:
 
 def _as_list(splits: Any) -> Any:
     return splits.tolist() if torch.is_tensor(splits) else splits
+
+
+def _tensor_types() -> None:
+    """Optimizers of Megatron-Core ask a tensor for its type by name, and know CUDA's names only.
+
+    Only Megatron-Core is told so: others that ask (torch's own wrappers, DeepSpeed) tell devices apart by it.
+    """
+    type_of = torch.Tensor.type
+
+    def named(self: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
+        found = type_of(self, *args, **kwargs)
+        if args or kwargs or not sys._getframe(1).f_globals.get("__name__", "").startswith("megatron."):
+            return found
+        return found.replace("torch.", "torch.cuda.", 1)
+
+    torch.Tensor.type = named  # type: ignore[assignment,method-assign]

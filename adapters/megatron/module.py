@@ -16,8 +16,10 @@ from adapters import transformer_engine
 from adapters.megatron.arguments import Arguments
 from adapters.megatron.compile import Program, compile_graph
 from adapters.megatron.config import ComposedConfig
+from adapters.megatron.shared_encoding import EncodingRanks
 from adapters.megatron.steps import Call, MissingInputError, NodeStep, implementation
 from components.context import BuildContext
+from components.fusion.sequence_order import SequenceShare
 
 
 class ComposedModel(MegatronModule):
@@ -43,6 +45,8 @@ class ComposedModel(MegatronModule):
         self.pg_collection = ProcessGroupCollection.use_mpu_process_groups()
         self.model_type = ModelType.encoder_or_decoder  # schedules and checkpoints of Megatron-Core ask for it
         self.share_embeddings_and_output_weights = False
+        self._sequence_share = SequenceShare(self.pg_collection.cp.rank(), self.pg_collection.cp.size())
+        self._encoding: EncodingRanks | None = None
         self.program: Program = compile_graph(graph, pre_process=pre_process, dtype=config.params_dtype)
         transformer_engine.check(config, self.program.rules)
         fused = None
@@ -66,7 +70,17 @@ class ComposedModel(MegatronModule):
             # Megatron-Core makes its own parameters there; towers, projectors and small buffers start on the CPU.
             self.to(torch.cuda.current_device())
         self.share_embeddings_and_output_weights = self.program.tied
+        self._share_items()
         self.arguments = Arguments.of(graph, self.program.counted, first_stage=pre_process)
+
+    def _share_items(self) -> None:
+        """Deal the items of a batch out to the ranks that are given the same batch."""
+        groups = self.pg_collection
+        if self.pre_process and groups.tp_cp.size() > 1:
+            self._encoding = EncodingRanks(groups.tp_cp, groups.tp, groups.cp)
+            for step in self.program.steps:
+                if isinstance(step, NodeStep) and step.shared:
+                    self._encoding.mark(getattr(self, step.name))
 
     @property
     def decoder_node(self) -> Any:
@@ -100,20 +114,31 @@ class ComposedModel(MegatronModule):
             loss_mask: [B, S], handed back beside the loss.
             images_per_sample: [B] int64 (one such argument per placeholder token): makes the count check exact.
 
+        Under context parallelism each rank is given whole sequences and answers for its own positions: L of S, see
+        `components.fusion.sequence_order`. Else L = S.
+
         Returns:
-            Logits [B, S, V] on the last stage, hidden states [S, B, H] before it; `(tensor, loss_mask)` if labels or a
-            loss mask are given, where the last stage's tensor is the unreduced loss [B, S] float32, 0 where ignored.
+            Logits [B, L, V] on the last stage, hidden states [L, B, H] before it; `(tensor, loss_mask)` if labels or a
+            loss mask are given, where the last stage's tensor is the unreduced loss [B, L] float32, 0 where ignored, and
+            the loss mask is [B, L].
 
         Raises:
             MissingInputError: something an edge needs was not given.
             FeatureCountError: features and placeholders differ; names the sample.
+            SequenceLengthError: the sequence cannot be dealt out to context-parallel ranks.
             ArgumentError: an argument of the wrong shape or kind.
         """
         given = self.arguments.signature.bind(*args, **kwargs).arguments
         call = self.arguments.call(given)
+        call.encoding = self._encoding
+        if self._sequence_share.ranks > 1:
+            call.rank_order = self._sequence_share.rank_order(call.shape[1], call.device)
+            call.own = self._sequence_share.own(call.rank_order)
         for step in self.program.steps:
             step(self, call)
         labels, loss_mask = given.get("labels"), given.get("loss_mask")
+        if call.own is not None:
+            labels, loss_mask = (None if each is None else each[:, call.own] for each in (labels, loss_mask))
         output = self.decoder_node(
             call.embeddings,
             call.metadata,

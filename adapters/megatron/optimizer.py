@@ -12,6 +12,7 @@ from megatron.core.optimizer import (
     ParamKey,
     get_megatron_optimizer,
 )
+from megatron.core.optimizer.clip_grads import clip_grad_by_total_norm_fp32
 from megatron.core.optimizer.optimizer_config import ParamPredicate, ParamWithNamePredicate
 from torch import nn
 
@@ -54,10 +55,21 @@ def make_optimizer(stages: Sequence[DistributedDataParallel], settings: Training
     return optimizer
 
 
-def set_learning_rate(optimizer: MegatronOptimizer, lr: float) -> None:
-    """The rate of the next step, times each group's factor."""
+def apply_gradients(optimizer: MegatronOptimizer, lr: float, grad_norm: float) -> None:
+    """Clip and take the step, after `prepare_grads`.
+
+    Args:
+        optimizer: from `make_optimizer`.
+        lr: of this step; each group's factor comes on top.
+        grad_norm: of all gradients of the model, on all ranks.
+    """
+    for part in getattr(optimizer, "chained_optimizers", [optimizer]):
+        parameters = part.get_parameters()
+        if part.config.clip_grad > 0.0 and parameters:
+            clip_grad_by_total_norm_fp32(parameters, part.config.clip_grad, grad_norm)
     for group in optimizer.param_groups:
         group["lr"] = lr * group["lr_mult"]
+    optimizer.step_with_ready_grads()
 
 
 def _overrides(settings: Training, graph: Graph) -> dict[ParamKey, Any]:

@@ -1,7 +1,7 @@
 """The graph as a flat list of steps: made once per pipeline stage, so that calling the model costs no graph work.
 
-A step reads and writes a `Call`, the values of one forward. Legend: S sequence, B batch, H hidden, N feature rows,
-F metadata fields, R rotation columns.
+A step reads and writes a `Call`, the values of one forward. Legend: S sequence, L this rank's part of it, B batch, H hidden, N feature
+rows, F metadata fields, R rotation columns.
 """
 
 import importlib
@@ -12,10 +12,11 @@ import torch
 from attrs import define, field, frozen
 from torch import Tensor, nn
 
+from adapters.megatron.shared_encoding import EncodingRanks, touch
 from components.fusion.embed import embed_tokens
 from components.fusion.mask_metadata import MetadataLayout
 from components.fusion.rotary import position_ids_of, rotation
-from components.fusion.scatter import check_slots, placeholder_slots, scatter_features
+from components.fusion.scatter import check_slots, features_at, placeholder_slots, scatter_features
 
 IN = "in"
 
@@ -38,6 +39,14 @@ class Call:
     items_per_sample: dict[str, Tensor | None] = field(factory=dict)
     cu_seqlens: Tensor | None = None
     item_rows: dict[str, Tensor] = field(factory=dict)
+    rank_order: Tensor | None = None
+    """[S] int64: positions as context-parallel ranks hold them, one rank after another; None: one rank has all."""
+    own: Tensor | None = None
+    """[L] int64: this rank's positions; None: all."""
+    encoding: EncodingRanks | None = None
+    """Ranks that share the items; None: this one encodes all."""
+    unused: list[nn.Parameter] = field(factory=list)
+    """Parameters of towers and projectors that this batch has no use for on this rank."""
     embeddings: Tensor | None = None
     metadata: Tensor | None = None
     rotation: Tensor | None = None
@@ -57,21 +66,54 @@ class NodeStep:
     """Argument of the component: owner of the value."""
     rows_from: str | None
     """The tower upstream whose item counts this node's rows still have; None for a tower."""
+    shared: bool
+    """Whether every input has the items as its first dimension, so that ranks can encode some items each."""
 
     def __call__(self, model: nn.Module, call: Call) -> None:
         inputs = {argument: call.values.get(owner) for argument, owner in self.sources.items()}
         given = [owner for argument, owner in self.sources.items() if inputs[argument] is not None]
+        module: nn.Module = getattr(model, self.name)
         if not given:
             call.values[self.name] = None
+            call.unused += _trained(module)
             return
         if absent := [owner for argument, owner in self.sources.items() if inputs[argument] is None]:
             raise MissingInputError(f"{self.name} got {', '.join(given)} but not {', '.join(absent)}")
-        features = self.implementation.run(getattr(model, self.name), self.section, **inputs)
+        if self.shared and call.encoding is not None:
+            self._encode_share(module, call, call.encoding, inputs)
+            return
+        features = self.implementation.run(module, self.section, **inputs)
         call.values[self.name] = features
         if self.rows_from is None:
-            call.item_rows[self.name] = self.implementation.item_rows(self.section, features, **inputs)
+            call.item_rows[self.name] = self._item_rows(inputs, features.shape[0])
         else:
             call.item_rows[self.name] = call.item_rows[self.rows_from]
+
+    def _item_rows(self, inputs: dict[str, Tensor], rows: int) -> Tensor:
+        found: Tensor = self.implementation.item_rows(self.section, rows, **inputs)
+        return found
+
+    def _encode_share(self, module: nn.Module, call: Call, ranks: EncodingRanks, inputs: dict[str, Tensor]) -> None:
+        items = next(iter(inputs.values())).shape[0]
+        own = ranks.own_items(items)
+        if own.start < own.stop:
+            share = {argument: value[own] for argument, value in inputs.items()}
+            features = self.implementation.run(module, self.section, **share)
+        else:
+            call.unused += _trained(module)
+            width, dtype = self.section.out_dim, next(module.parameters()).dtype
+            # As differentiable as those of the other ranks: they exchange gradients in the backward pass.
+            features = torch.zeros(0, width, dtype=dtype, device=call.device, requires_grad=bool(_trained(module)))
+        # Asked of all items, whatever this rank has encoded of them; the number of rows only counts where it does not
+        # depend on the item.
+        own_rows = features.shape[0] // max(own.stop - own.start, 1)
+        rows = 0 if self.implementation.knows_item_rows(self.section) else ranks.most_rows(own_rows, call.device)
+        call.item_rows[self.name] = self._item_rows(inputs, rows * items)
+        call.values[self.name] = ranks.gather(features, ranks.rows_of_ranks(call.item_rows[self.name].tolist()))
+
+
+def _trained(module: nn.Module) -> list[nn.Parameter]:
+    return [parameter for parameter in module.parameters() if parameter.requires_grad]
 
 
 @frozen(eq=False)
@@ -85,13 +127,13 @@ class EmbedStep:
 
     def __call__(self, model: nn.Module, call: Call) -> None:
         if call.inputs_embeds is not None:
-            call.embeddings = call.inputs_embeds.transpose(0, 1).contiguous()
+            call.embeddings = _own(call.inputs_embeds, call).transpose(0, 1).contiguous()
             return
         if call.input_ids is None:
             raise MissingInputError("neither input_ids nor inputs_embeds was given")
         replace = torch.tensor(self.replace, device=call.device, dtype=torch.int64)
         embedding = getattr(model, self.decoder).embedding
-        call.embeddings = embed_tokens(embedding, call.input_ids, replace, self.row, self.scale)
+        call.embeddings = embed_tokens(embedding, _own(call.input_ids, call), replace, self.row, self.scale)
 
 
 @frozen(eq=False)
@@ -118,6 +160,8 @@ class ScatterStep:
         slots = placeholder_slots(call.input_ids, placeholders)
         check_slots(slots, call.item_rows[self.source], given, "/".join(self.names))
         assert call.embeddings is not None
+        if call.own is not None:
+            features, slots = features_at(features, slots, call.own)
         call.embeddings = scatter_features(call.embeddings, features, slots, self.mode)
 
 
@@ -161,7 +205,9 @@ class MaskStep:
             if self.layout.needs_tokens:
                 raise MissingInputError(f"the mask rules ({self.rules}) need input_ids, beside inputs_embeds")
             ids = torch.zeros(call.shape, dtype=torch.int64, device=call.device)
-        call.metadata = self.layout.build(ids, call.attention_mask, call.cu_seqlens)
+        metadata = self.layout.build(ids, call.attention_mask, call.cu_seqlens)
+        # Made of whole sequences: a stretch of placeholders may begin on another rank.
+        call.metadata = metadata if call.rank_order is None else metadata[:, :, call.rank_order]
 
 
 @frozen(eq=False)
@@ -178,7 +224,20 @@ class PositionStep:
             shape = torch.empty(call.shape, device=call.device)
             positions = position_ids_of(shape, call.cu_seqlens, self.offset)
         frequencies = getattr(model, self.decoder).frequencies(call.device)
-        call.rotation = rotation(positions, frequencies, self.dtype)
+        call.rotation = rotation(_own(positions, call), frequencies, self.dtype)
+
+
+class TouchStep:
+    """Parameters without use on this rank get a gradient of zero, so that no other rank waits for it."""
+
+    def __call__(self, model: nn.Module, call: Call) -> None:
+        assert call.embeddings is not None
+        call.embeddings = touch(call.embeddings, call.unused)
+
+
+def _own(values: Tensor, call: Call) -> Tensor:
+    """This context-parallel rank's positions of [B, S, ...]."""
+    return values if call.own is None else values[:, call.own]
 
 
 def implementation(component: Any) -> Any:

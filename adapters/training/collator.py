@@ -6,8 +6,9 @@ Legend: B samples, S positions, N pictures of the whole batch, P patches of the 
 from collections.abc import Sequence
 
 import torch
-from attrs import frozen
+from attrs import evolve, frozen
 from torch import Tensor
+from torch.nn.functional import pad
 
 from adapters.training.encoding import ChatEncoder
 from adapters.training.patches import Patches, PatchGrid
@@ -46,6 +47,14 @@ class Batch:
         """Positions that count in the loss."""
         return int(self.loss_mask.sum())
 
+    def padded(self, length: int, pad_id: int) -> "Batch":
+        """The same samples at S = `length`; what is added is neither attended to nor learned."""
+        more = length - self.input_ids.shape[1]
+        if more == 0:
+            return self
+        fills = {"input_ids": pad_id, "labels": IGNORED, "loss_mask": 0.0, "attention_mask": False}
+        return evolve(self, **{name: pad(getattr(self, name), (0, more), value=fill) for name, fill in fills.items()})
+
     def inputs(self, device: torch.device | str = "cpu") -> dict[str, Tensor]:
         """The model's arguments without labels, on a device."""
         names = ("input_ids", "attention_mask", "pixel_values", "image_position_ids", "images_per_sample")
@@ -73,6 +82,26 @@ class Collator:
             encoded = self.encoder.encode(sample.turns, [picture.features for picture in own], sample.where)
             rows.append((self._cut(encoded.ids, sample), encoded.learned[: self.max_length]))
         return self._batch(rows, pictures)
+
+    def micro_batches(
+        self, samples: Sequence[Sample], size: int, *, multiple: int = 1, uniform: bool = False
+    ) -> list[Batch]:
+        """Batches of `size` samples each, in order.
+
+        Args:
+            samples: a multiple of `size`.
+            size: samples of a batch.
+            multiple: S is padded to a multiple of this.
+            uniform: whether all get the S of the longest.
+
+        Raises:
+            DataError: as `training_batch`.
+        """
+        batches = [self.training_batch(samples[at : at + size]) for at in range(0, len(samples), size)]
+        lengths = [-(-batch.input_ids.shape[1] // multiple) * multiple for batch in batches]
+        if uniform:
+            lengths = [max(lengths)] * len(lengths)
+        return [batch.padded(length, self.pad_id) for batch, length in zip(batches, lengths, strict=True)]
 
     def prompt_batch(self, samples: Sequence[Sample]) -> Batch:
         """Pictures and prompts only: every answer is left out, and so are labels (all ignored)."""

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from attrs import frozen
+from torch import nn
 
 from adapters.training.collator import Batch
 from adapters.training.settings import Stage
@@ -31,6 +32,11 @@ class Engine(Protocol):
     """Sequences are padded to a multiple of this (sequence and context parallelism)."""
     uniform: bool
     """Whether this rank's micro-batches of a global batch must have one shape (pipeline)."""
+
+    @property
+    def model(self) -> nn.Module:
+        """The model, or this rank's first pipeline stage of it."""
+        ...
 
     def begin_stage(self, stage: Stage) -> None:
         """Let gradients reach only the nodes that the stage trains; a fresh optimizer over exactly their parameters."""

@@ -1,29 +1,43 @@
-"""A whole training run: build, check on the first batch, train stage after stage, export."""
+"""A whole training run: check on the first batch, build, train stage after stage, export."""
 
+import contextlib
+import importlib
+from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
 from attrs import frozen
 from rich.console import Console
 from rich.table import Table
 from torch import nn
 
+from adapters import checkpoint_folder
 from adapters.training.collator import Collator
-from adapters.training.log import RunLog, StepRecord
-from adapters.training.loop import Trainer, accumulate_gradients, stage_schedule
+from adapters.training.engine import Engine
+from adapters.training.log import RunLog, StepRecord, read_log
+from adapters.training.loop import Trainer, stage_schedule
 from adapters.training.samples import JsonlSamples
 from adapters.training.sampling import endless_groups
 from adapters.training.settings import Training
 from adapters.training.setup import check_settings, make_collator
+from adapters.training.shares import agreed, check_processes, is_first
 from adapters.training.stages import node_sizes
 from composer import Graph
 
+if TYPE_CHECKING:
+    from adapters.megatron.module import ComposedModel
+
 TRAINING_FILE = "train.jsonl"
+LOG_FILE = "log.jsonl"
+CHECKPOINTS = "checkpoints"
 
 
 @frozen(eq=False)
 class TrainingResult:
-    """The trained model, what makes batches for it, a record of every step (none after a dry run), the run's folder."""
+    """The trained model (this rank's first stage of it), what makes batches for it, a record of every step (none after
+    a dry run), the run's folder.
+    """
 
     model: nn.Module
     collator: Collator
@@ -40,83 +54,113 @@ def run(
     weights: Path | None = None,
     tokenizer_dir: Path | None = None,
     dry_run: bool = False,
+    resume: bool = False,
     console: Console | None = None,
 ) -> TrainingResult:
-    """Train the model of a graph on `data_dir/train.jsonl`.
+    """Train the model of a graph on `data_dir/train.jsonl`; every process of a launch calls it.
 
     Args:
         graph: a checked graph.
-        settings: stages, batches, optimizer.
+        settings: stages, batches, optimizer, engine and layout.
         data_dir: LLaVA-style JSONL with pictures (see `adapters.training.samples`).
-        run_dir: gets `log.jsonl`, `tensorboard/`, and the trained checkpoint in Hugging Face's form in `hf/`.
+        run_dir: gets `log.jsonl`, `tensorboard/`, `checkpoints/` if the settings ask for them, and the trained
+            checkpoint in Hugging Face's form in `hf/`. All processes must see the same folder.
         weights: a Hugging Face checkpoint to start from; without one everything is fresh.
         tokenizer_dir: folder of `tokenizer.json`; by default that of `weights`, else `data_dir`.
-        dry_run: stop after building and checking the first batch; nothing is written.
+        dry_run: stop after building and one step at learning rate zero; nothing is written.
+        resume: go on from the newest checkpoint in `run_dir`, if there is one.
         console: where tables and progress go; a new one by default.
 
     Raises:
-        TrainingError: settings, data or tokenizer do not fit the graph.
+        TrainingError: settings, data or tokenizer do not fit the graph, or the layout the number of processes.
+        NonFiniteError: the loss or the gradient of a step is no finite number.
         CheckpointError: the checkpoint does not fit the graph.
     """
-    console = console or Console()
+    console = (console or Console()) if is_first() else Console(quiet=True)
     check_settings(settings, graph)
+    check_processes(settings)
     samples = JsonlSamples(data_dir / TRAINING_FILE)
     collator = make_collator(graph, settings, tokenizer_dir or weights or data_dir)
     # Before the model: data is checked in a second, and building may take minutes.
-    first = collator.training_batch(next(endless_groups(samples, settings.micro_batch, settings.seed)))
-    model = build_model(graph, settings.seed, weights)
-    console.print(stage_table(model, graph, settings))
-    if dry_run:
-        with torch.no_grad():
-            loss = accumulate_gradients(model, [first])
-        console.print(
-            f"{len(samples):,} samples; first micro-batch {tuple(first.input_ids.shape)}: {first.targets} learned "
-            f"tokens, {int(first.images_per_sample.sum())} pictures, loss {loss:.3f}. Dry run: nothing trained."
-        )
-        return TrainingResult(model, collator, (), run_dir)
+    collator.training_batch(next(endless_groups(samples, settings.micro_batch, settings.seed)))
+    from adapters.megatron.start import build_stages
+
+    models = build_stages(graph, settings, weights)
+    console.print(stage_table(models, graph, settings))
+    engine = make_engine(models, settings)
     length = collator.length if settings.group_by_length else None
-    groups = endless_groups(samples, settings.global_batch, settings.seed, length)
+    groups = partial(endless_groups, samples, settings.global_batch, settings.seed, length)
+    trainer = Trainer(engine, collator, settings, groups, console)
+    if dry_run:
+        _try_one_step(trainer, len(samples))
+        return TrainingResult(engine.model, collator, (), run_dir)
+    records = _train(trainer, run_dir, resume)
+    engine.export(run_dir / "hf")
+    if is_first():
+        collator.encoder.tokenizer.save(str(run_dir / "hf" / "tokenizer.json"))
+    return TrainingResult(engine.model, collator, tuple(records), run_dir)
+
+
+def make_engine(models: "list[ComposedModel]", settings: Training) -> Engine:
+    """The engine that the settings name, over this rank's part of the model."""
+    if settings.engine == "deepspeed":
+        engines = importlib.import_module("adapters.deepspeed.engine")  # a package of its own, which may be absent
+        engine: Engine = engines.DeepSpeedEngine(models[0], settings)
+        return engine
+    from adapters.megatron.engine import MegatronEngine
+
+    return MegatronEngine(models, settings)
+
+
+def _train(trainer: Trainer, run_dir: Path, resume: bool) -> list[StepRecord]:
+    """All steps that are left, logged and saved in the run's folder; records of all steps."""
+    trainer.checkpoints = run_dir / CHECKPOINTS
+    newest = agreed(checkpoint_folder.latest(trainer.checkpoints)) if resume else None
+    if newest is not None:
+        trainer.resume(newest)
+        trainer.console.print(f"Resumed after step {trainer.step} from {newest}.")
+    with _log(run_dir, trainer.step) as (log, earlier):
+        trainer.log = log
+        return [*earlier, *trainer.run()]
+
+
+@contextlib.contextmanager
+def _log(run_dir: Path, step: int) -> Iterator[tuple[RunLog | None, list[StepRecord]]]:
+    """The log, if this process writes it, and what it holds of the first `step` steps."""
+    earlier = [record for record in read_log(run_dir / LOG_FILE) if record.step <= step] if step else []
+    if not is_first():
+        yield None, earlier
+        return
     with RunLog(run_dir) as log:
-        records = Trainer(model, graph, collator, settings, groups, log, console).run()
-    export(model, collator, run_dir / "hf")
-    return TrainingResult(model, collator, tuple(records), run_dir)
+        for record in earlier:
+            log.write(record)
+        yield log, earlier
 
 
-def build_model(graph: Graph, seed: int, weights: Path | None) -> nn.Module:
-    """The composed model on this machine's device, with a checkpoint's weights or fresh ones."""
-    from adapters.megatron import build, runtime
-    from components.vision.initialisation import initialise_tower
-
-    runtime.init(seed=seed)
-    model = build(graph)
-    if weights is not None:
-        from adapters.huggingface.import_weights import import_weights
-
-        import_weights(model, weights)
-    else:
-        for name in graph.nodes:
-            if graph.component(name).role == "tower":
-                initialise_tower(model.get_submodule(name))
-    return model.to("cuda") if torch.cuda.is_available() else model
+def _try_one_step(trainer: Trainer, samples: int) -> None:
+    """The first stage's step on as few micro-batches as the layout can run, at learning rate zero."""
+    settings, engine = trainer.settings, trainer.engine
+    engine.begin_stage(settings.stages[0])
+    count = settings.layout.pp if settings.layout.virtual_stages > 1 else 1
+    group = next(trainer.groups(0))[: count * settings.micro_batch * engine.data_ranks]
+    batches = trainer.share(group)
+    loss = engine.step(batches, 0.0).loss
+    first = batches[0]
+    trainer.console.print(
+        f"{samples:,} samples; first micro-batch {tuple(first.input_ids.shape)}: {first.targets} learned "
+        f"tokens, {int(first.images_per_sample.sum())} pictures, loss {loss:.3f}. Dry run: nothing trained."
+    )
 
 
-def export(model: nn.Module, collator: Collator, folder: Path) -> None:
-    """The checkpoint in Hugging Face's form, with its tokenizer."""
-    from adapters.huggingface.export_weights import export_weights
-
-    export_weights(model, folder, overwrite=True)
-    collator.encoder.tokenizer.save(str(folder / "tokenizer.json"))
-
-
-def stage_table(model: nn.Module, graph: Graph, settings: Training) -> Table:
-    """What trains in which stage, node by node."""
+def stage_table(models: Sequence[nn.Module], graph: Graph, settings: Training) -> Table:
+    """What trains in which stage, node by node; parameters are those that this rank holds."""
     table = Table("node", "role")
     table.add_column("parameters", justify="right")
     columns = []
     for stage in settings.stages:
         schedule = stage_schedule(stage, settings)
         table.add_column(f"{stage.name}\n{stage.steps} steps\nlearning rate {schedule.peak:g}")
-        columns.append(node_sizes(model, graph, stage))
+        columns.append(node_sizes(models, graph, stage))
     for sizes in zip(*columns, strict=True):
         states = ("[green]trains[/]" if size.trains else "[dim]frozen[/]" for size in sizes)
         table.add_row(sizes[0].node, sizes[0].role, f"{sizes[0].parameters:,}", *states)

@@ -1,109 +1,163 @@
-"""Optimizer steps: gradients over micro-batches, clipped, applied; one stage after the other."""
+"""The loop over steps: reads this rank's share of each global batch, lets the engine step, logs, saves, resumes."""
 
-import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 
-import torch
 from attrs import define
 from rich.console import Console
-from torch import nn
 
+from adapters import checkpoint_folder
 from adapters.training.collator import Batch, Collator
+from adapters.training.engine import Engine
 from adapters.training.log import RunLog, StepRecord
-from adapters.training.problems import TrainingError
+from adapters.training.problems import NonFiniteError, TrainingError
 from adapters.training.progress import StageProgress
 from adapters.training.samples import Sample
 from adapters.training.schedule import Schedule
 from adapters.training.settings import Stage, Training
-from adapters.training.stages import freeze_all_but, make_optimizer
-from composer import Graph
+from adapters.training.shares import is_first, sum_over_shares
+
+Groups = Callable[[int], Iterator[Sequence[Sample]]]
+"""Global batches in the order of the data, after leaving out so many."""
 
 
 @define
 class Trainer:
-    """Trains a composed model in place. `step` counts optimizer steps over all stages, `began` is monotonic time."""
+    """Trains the model of an engine; every rank runs one.
 
-    model: nn.Module
-    graph: Graph
+    log: None on ranks that write none. checkpoints: folder to save into; None to save nothing. step: optimizer steps
+    over all stages so far. began: monotonic time.
+    """
+
+    engine: Engine
     collator: Collator
     settings: Training
-    groups: Iterator[Sequence[Sample]]
-    log: RunLog
+    groups: Groups
     console: Console
+    log: RunLog | None = None
+    checkpoints: Path | None = None
     step: int = 0
     began: float = 0.0
 
     def run(self) -> list[StepRecord]:
-        """All stages. Returns every step's record."""
+        """All stages, or what is left of them after the checkpoint that `resume` has loaded. Every step's record."""
         self.began = time.monotonic()
-        self.model.train()
-        return [record for stage in self.settings.stages for record in self.run_stage(stage)]
+        groups = self.groups(self.step)
+        records, end = [], 0
+        for stage in self.settings.stages:
+            first, end = end, end + stage.steps
+            if self.step <= first:
+                self.engine.begin_stage(stage)
+            if self.step < end:
+                records += self.run_stage(stage, groups, self.step - first)
+        self._finish_save()
+        return records
 
-    def run_stage(self, stage: Stage) -> list[StepRecord]:
-        """One stage, with an optimizer and a schedule of its own; its nodes alone require gradients."""
-        freeze_all_but(self.model, self.graph, stage)
-        optimizer = make_optimizer(self.model, self.settings.optimizer)
+    def resume(self, folder: Path) -> None:
+        """Go on from a complete checkpoint.
+
+        Raises:
+            TrainingError: the settings have other stages than the run that saved it.
+            CheckpointError: it is of another model.
+        """
+        step = checkpoint_folder.step_of(folder)
+        stage = stage_of_step(self.settings, step)
+        self.engine.begin_stage(stage)
+        saved = self.engine.load(folder)
+        if (saved["stage"], saved["step"]) != (stage.name, step):
+            raise TrainingError(
+                f"{folder}: is of stage {saved['stage']}, step {saved['step']}; these settings are in stage "
+                f"{stage.name} at step {step}. Resume with the settings of the run."
+            )
+        self.step = step
+
+    def run_stage(self, stage: Stage, groups: Iterator[Sequence[Sample]], done: int = 0) -> list[StepRecord]:
+        """What is left of one stage after `done` steps."""
         schedule = stage_schedule(stage, self.settings)
         records, tokens, began = [], 0, time.monotonic()
         with StageProgress(self.console, stage) as progress:
-            for index in range(stage.steps):
-                record = self.train_step(stage, optimizer, schedule.lr(index))
+            for index in range(done, stage.steps):
+                record = self.train_step(stage, next(groups), schedule.lr(index))
                 records.append(record)
                 tokens += record.tokens
                 elapsed = time.monotonic() - began
-                left = elapsed / (index + 1) * (stage.steps - index - 1)
+                left = elapsed / (index + 1 - done) * (stage.steps - index - 1)
                 progress.show(index + 1, record, tokens / elapsed, left)
+                self._save(stage)
         return records
 
-    def train_step(self, stage: Stage, optimizer: torch.optim.Optimizer, lr: float) -> StepRecord:
-        """One optimizer step over the next global batch.
+    def train_step(self, stage: Stage, samples: Sequence[Sample], lr: float) -> StepRecord:
+        """One optimizer step over a global batch.
 
         Raises:
-            TrainingError: the loss is not finite; parameters are left as they were before the step.
+            NonFiniteError: the loss or the gradient is not finite; parameters are left as they were before the step.
         """
         began = time.monotonic()
-        self.step += 1
-        samples, size = next(self.groups), self.settings.micro_batch
-        batches = [self.collator.training_batch(samples[at : at + size]) for at in range(0, len(samples), size)]
-        optimizer.zero_grad(set_to_none=True)
-        loss = accumulate_gradients(self.model, batches)
-        trained = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-        clip = self.settings.optimizer.clip or math.inf
-        norm = float(nn.utils.clip_grad_norm_(trained, clip))
-        if not (math.isfinite(loss) and math.isfinite(norm)):
+        batches = self.share(samples)
+        try:
+            result = self.engine.step(batches, lr)
+        except NonFiniteError as error:
             where = ", ".join(sample.where for sample in samples[:3])
-            raise TrainingError(
-                f"step {self.step} ({stage.name}): loss {loss}, gradient norm {norm}. Samples: {where}, …"
-            )
-        for group in optimizer.param_groups:
-            group["lr"] = lr
-        optimizer.step()
+            message = f"step {self.step + 1} ({stage.name}): {error}. Samples: {where}, …"
+            raise NonFiniteError(error.loss, error.grad_norm, message) from error
+        self.step += 1
+        tokens = sum_over_shares(sum(batch.tokens for batch in batches), self.engine)
         now = time.monotonic()
-        tokens = sum(batch.tokens for batch in batches)
         record = StepRecord(
-            self.step, stage.name, loss, lr, norm, tokens, tokens / (now - began), round(now - self.began, 3)
+            step=self.step,
+            stage=stage.name,
+            loss=result.loss,
+            lr=lr,
+            grad_norm=result.grad_norm,
+            tokens=tokens,
+            tokens_per_second=tokens / (now - began),
+            seconds=round(now - self.began, 3),
         )
-        self.log.write(record)
+        if self.log is not None:
+            self.log.write(record)
         return record
 
+    def share(self, samples: Sequence[Sample]) -> list[Batch]:
+        """This rank's micro-batches of a global batch: a stretch of what one rank alone would cut it into."""
+        engine = self.engine
+        count = len(samples) // engine.data_ranks
+        own = samples[engine.data_rank * count : (engine.data_rank + 1) * count]
+        return self.collator.micro_batches(
+            own, self.settings.micro_batch, multiple=engine.sequence_multiple, uniform=engine.uniform
+        )
 
-def accumulate_gradients(model: nn.Module, batches: Sequence[Batch]) -> float:
-    """Backward over micro-batches; the loss is the mean over all learned tokens of the global batch, in nats.
+    def _save(self, stage: Stage) -> None:
+        every = self.settings.checkpoints.every
+        if self.checkpoints is None or not every or self.step % every:
+            return
+        self._finish_save()
+        folder = self.checkpoints / checkpoint_folder.name_of(self.step)
+        self.engine.save(folder, {"stage": stage.name, "step": self.step})
+        self._prune()
 
-    So micro-batches only split memory: the gradient is the same however the global batch is cut.
+    def _finish_save(self) -> None:
+        if self.checkpoints is not None and self.settings.checkpoints.every:
+            self.engine.finish_save()
+            self._prune()
+
+    def _prune(self) -> None:
+        if self.checkpoints is not None and is_first():
+            checkpoint_folder.prune(self.checkpoints, self.settings.checkpoints.keep)
+
+
+def stage_of_step(settings: Training, step: int) -> Stage:
+    """The stage that takes a step, counted over all stages from 1.
+
+    Raises:
+        TrainingError: the run's stages end before.
     """
-    device = next(model.parameters()).device
-    targets = max(1, sum(batch.targets for batch in batches))
-    total = 0.0
-    for batch in batches:
-        loss_mask = batch.loss_mask.to(device)
-        losses, loss_mask = model(**batch.inputs(device), labels=batch.labels.to(device), loss_mask=loss_mask)
-        loss = (losses * loss_mask).sum() / targets
-        if loss.requires_grad:  # not so if only a tower trains and no picture is here
-            loss.backward()
-        total += float(loss.detach())
-    return total
+    end = 0
+    for stage in settings.stages:
+        end += stage.steps
+        if step <= end:
+            return stage
+    raise TrainingError(f"stages: end after {end} steps, but the run folder has a checkpoint of step {step}.")
 
 
 def stage_schedule(stage: Stage, settings: Training) -> Schedule:

@@ -18,6 +18,7 @@ class DataError(TrainingError):
 class NonFiniteError(TrainingError):
     """The loss or the gradient norm of a step is no finite number; parameters are as they were before the step."""
 
-    def __init__(self, loss: float, grad_norm: float, details: str = "") -> None:
+    def __init__(self, loss: float, grad_norm: float, message: str | None = None) -> None:
+        """message: what people read; by default the two numbers."""
         self.loss, self.grad_norm = loss, grad_norm
-        super().__init__(f"loss {loss}, gradient norm {grad_norm}{details}")
+        super().__init__(message or f"loss {loss}, gradient norm {grad_norm}")

@@ -1,12 +1,12 @@
-"""Which nodes train in a stage, and the optimizer over exactly their parameters."""
+"""Which nodes train in a stage."""
 
 import difflib
+from collections.abc import Sequence
 
-import torch
 from attrs import frozen
 from torch import nn
 
-from adapters.training.settings import OptimizerSettings, Stage, Training
+from adapters.training.settings import Stage, Training
 from composer import Graph
 
 
@@ -41,36 +41,22 @@ def _unknown(path: str, name: str, graph: Graph) -> tuple[str, str]:
     return path, f"no node {name}.{hint} Nodes: {', '.join(graph.nodes)}."
 
 
-def node_module(model: nn.Module, node: str) -> nn.Module:
-    """The submodule of a composed model that a node was built into."""
-    return model.get_submodule(node)
-
-
 def freeze_all_but(model: nn.Module, graph: Graph, stage: Stage) -> None:
-    """Leave gradients on for the nodes that the stage trains, and off everywhere else."""
+    """Leave gradients on for the nodes that the stage trains, and off for all others that are on this rank."""
     for name in graph.nodes:
-        node_module(model, name).requires_grad_(name in stage.trains)
+        module: nn.Module | None = getattr(model, name, None)
+        if module is not None:
+            module.requires_grad_(name in stage.trains)
 
 
-def node_sizes(model: nn.Module, graph: Graph, stage: Stage) -> tuple[NodeSize, ...]:
-    """Parameters of every node, in the order of the spec, and whether the stage trains it."""
+def node_sizes(models: Sequence[nn.Module], graph: Graph, stage: Stage) -> tuple[NodeSize, ...]:
+    """Parameters of every node on this rank, in the order of the spec, and whether the stage trains it."""
     seen: set[int] = set()
     sizes = []
     for name in graph.nodes:
-        own = [parameter for parameter in node_module(model, name).parameters() if id(parameter) not in seen]
+        modules = [module for model in models if (module := getattr(model, name, None)) is not None]
+        own = [p for module in modules for p in module.parameters() if id(p) not in seen]
         seen.update(id(parameter) for parameter in own)
         count = sum(parameter.numel() for parameter in own)
         sizes.append(NodeSize(name, graph.component(name).role, count, name in stage.trains))
     return tuple(sizes)
-
-
-def make_optimizer(model: nn.Module, settings: OptimizerSettings) -> torch.optim.AdamW:
-    """AdamW over what requires gradients; weight decay for matrices and tables, none for vectors and scalars."""
-    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    groups = [
-        {"params": [parameter for parameter in trained if parameter.ndim > 1], "weight_decay": settings.weight_decay},
-        {"params": [parameter for parameter in trained if parameter.ndim <= 1], "weight_decay": 0.0},
-    ]
-    betas = (settings.beta1, settings.beta2)
-    used = [group for group in groups if group["params"]]
-    return torch.optim.AdamW(used, settings.lr, betas, settings.eps, fused=True)

@@ -1,6 +1,6 @@
 """Lower a mask rule to a table of query and key pairs: the form for CPU, for checks, and for short sequences.
 
-Legend: B batch, S sequence, F fields, Q query rows, K keys (K = S).
+Legend: B batch, S sequence, F fields, Q query rows, K keys (S each, unless fewer are wanted).
 """
 
 import torch
@@ -10,7 +10,13 @@ from components.fusion.mask_metadata import Field, MetadataLayout
 from composer.masks import And, Bidirectional, Causal, Chunk, Not, Or, Prefix, Rule, SameDocument, SameRun, Window
 
 
-def lower_dense(rule: Rule, layout: MetadataLayout, metadata: Tensor, query_rows: slice | None = None) -> Tensor:
+def lower_dense(
+    rule: Rule,
+    layout: MetadataLayout,
+    metadata: Tensor,
+    query_rows: slice | None = None,
+    keys: slice | None = None,
+) -> Tensor:
     """Which key each query may attend to.
 
     Whatever the rule says, a key in another document or at padding is forbidden. A query left without any key
@@ -20,18 +26,20 @@ def lower_dense(rule: Rule, layout: MetadataLayout, metadata: Tensor, query_rows
     Args:
         rule: the rule of one layer kind.
         layout: made for a set of rules that holds this one.
-        metadata: [B, F, S] int32 from `layout.build`.
-        query_rows: the queries wanted, all by default; keys are always the whole sequence.
+        metadata: [B, F, S] int32 from `layout.build`, tokens in any order.
+        query_rows, keys: those wanted, all by default. Keys must hold all that the rule allows the queries, and the
+            queries themselves (see `components.fusion.mask_reach`).
 
     Returns:
         [B, 1, Q, K] bool, True where attention is allowed (megatron-core masks are True where it is forbidden).
     """
-    query = metadata if query_rows is None else metadata[:, :, query_rows]
-    allowed = _lower(rule, layout, query, metadata)
-    allowed = allowed & _same(query, metadata, Field.DOCUMENT) & (metadata[:, Field.VALID, None, :] == 1)
+    query_rows = slice(None) if query_rows is None else query_rows
+    keys = slice(None) if keys is None else keys
+    query, key = metadata[:, :, query_rows], metadata[:, :, keys]
+    allowed = _lower(rule, layout, query, key)
+    allowed = allowed & _same(query, key, Field.DOCUMENT) & (key[:, Field.VALID, None, :] == 1)
     index = torch.arange(metadata.shape[-1], device=metadata.device)
-    query_index = index if query_rows is None else index[query_rows]
-    itself = query_index[:, None] == index[None, :]
+    itself = index[query_rows, None] == index[None, keys]
     return torch.where(allowed.any(-1, keepdim=True), allowed, itself)[:, None]
 
 

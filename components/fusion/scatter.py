@@ -32,6 +32,22 @@ def scatter_features(embeddings: Tensor, features: Tensor, slots: Tensor, mode: 
     return embeddings.index_put((position, sample), features.to(embeddings.dtype), accumulate=mode == "add")
 
 
+def features_at(features: Tensor, slots: Tensor, positions: Tensor) -> tuple[Tensor, Tensor]:
+    """The features and slots of some positions alone.
+
+    Args:
+        features: [N, H] of all slots, batch-major.
+        slots: [B, S] bool, True at N placeholders.
+        positions: [L] int64.
+
+    Returns:
+        Features [M, H] of the M slots there, batch-major in the order of `positions`, and those slots [B, L].
+    """
+    number = slots.flatten().cumsum(0).view_as(slots) - 1
+    slots_there = slots[:, positions]
+    return features[number[:, positions][slots_there]], slots_there
+
+
 def check_slots(slots: Tensor, item_rows: Tensor, items_per_sample: Tensor | None, token: str) -> None:
     """Do items fill the placeholders exactly? Costs one transfer of a few integers to the host.
 

@@ -1,11 +1,12 @@
 """Self-attention of one layer kind, made of the parts a spec names.
 
-Legend: S sequence (per rank under sequence parallelism at input and output), B batch, H hidden, N query heads and G
+Legend: S sequence (this rank's part under sequence and context parallelism at input and output), B batch, H hidden, N query heads and G
 key/value heads on this tensor-parallel rank, D head width, F metadata fields.
 """
 
 from typing import Any
 
+import torch
 import torch
 from megatron.core import tensor_parallel
 from megatron.core.models.backends import get_backend
@@ -70,6 +71,7 @@ class SelfAttention(MegatronModule):
         self.v_norm = self._head_norm(part.v_norm, pg_collection)
         self.output_norm = rms_norm(config, config.hidden_size) if sandwich else nn.Identity()
         self.core_attention = core
+        self.context_group = pg_collection.cp
         self.recompute_core = config.recompute_granularity == "selective" and "core_attn" in (
             config.recompute_modules or ()
         )
@@ -86,7 +88,8 @@ class SelfAttention(MegatronModule):
 
         Args:
             hidden_states: [S, B, H], normed.
-            attention_mask: [B, F, S] int32 mask metadata (the argument's name is Megatron-Core's).
+            attention_mask: [B, F, S] int32 mask metadata (the argument's name is Megatron-Core's) of whole sequences, in
+                rank order under context parallelism.
             rotary_pos_emb: [2, S, B, 1, R] cosines and sines of all layer kinds.
 
         Returns:
@@ -96,11 +99,22 @@ class SelfAttention(MegatronModule):
         query = rotate(self.q_norm(query), rotary_pos_emb, self.columns)
         key, value = rotate(self.k_norm(key), rotary_pos_emb, self.columns), self.v_norm(value)
         if self.recompute_core and self.training:
-            attended = tensor_parallel.checkpoint(self.core_attention, False, query, key, value, attention_mask)
+            attended = tensor_parallel.checkpoint(self._attend, False, query, key, value, attention_mask)
         else:
-            attended = self.core_attention(query, key, value, attention_mask)
+            attended = self._attend(query, key, value, attention_mask)
         output, _ = self.linear_proj(attended)
         return self.output_norm(output), None
+
+    def _attend(self, query: Tensor, key: Tensor, value: Tensor, metadata: Tensor) -> Tensor:
+        """[S, B, N * D]; under context parallelism S is this rank's share, and keys are gathered in rank order."""
+        if self.context_group.size() == 1:
+            attended: Tensor = self.core_attention(query, key, value, metadata)
+            return attended
+        # One message for both; their gradients come back summed over ranks.
+        both = torch.cat([key, value], dim=2)
+        both = tensor_parallel.gather_from_sequence_parallel_region(both, group=self.context_group)
+        key, value = both.split([key.shape[2], value.shape[2]], dim=2)
+        return self.core_attention(query, key, value, metadata, self.context_group.rank() * query.shape[0])
 
     def _heads(self, hidden_states: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Queries [S, B, N, D], keys and values [S, B, G, D] (S is the whole sequence from here on)."""

@@ -1,17 +1,25 @@
 """Scaled dot-product attention under a mask rule, lowered from O(sequence) metadata.
 
-Legend: S sequence, B batch, N query heads, G key/value heads, D head width, F metadata fields.
+Legend: S sequence, Q queries (S, or this rank's share of it), B batch, N query heads, G key/value heads, D head width,
+F metadata fields.
 """
 
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from components.fusion.mask_dense import lower_dense
 from components.fusion.mask_metadata import MetadataLayout
+from components.fusion.mask_reach import reach
 from composer.masks import Rule
+
+TABLE_PAIRS = 2**24
+"""Most pairs of queries and keys that are kept as a table; beyond, attention goes block by block of queries."""
+BLOCK_QUERIES = 512
 
 
 class DenseMasks:
@@ -21,16 +29,21 @@ class DenseMasks:
         self.layout = layout
         self._masks: Any = WeakTensorKeyDictionary()
 
-    def get(self, rule: Rule, metadata: Tensor) -> Tensor:
-        """[B, 1, S, S] bool, True where attention is allowed; `metadata` is [B, F, S] int32."""
-        by_rule: dict[Rule, Tensor] = self._masks.setdefault(metadata, {})
-        if rule not in by_rule:
-            by_rule[rule] = lower_dense(rule, self.layout, metadata)
-        return by_rule[rule]
+    def get(self, rule: Rule, metadata: Tensor, queries: slice) -> Tensor:
+        """[B, 1, Q, S] bool, True where attention is allowed; `metadata` is [B, F, S] int32."""
+        known: dict[tuple[Rule, int, int], Tensor] = self._masks.setdefault(metadata, {})
+        place = (rule, queries.start, queries.stop)
+        if place not in known:
+            known[place] = lower_dense(rule, self.layout, metadata, queries)
+        return known[place]
 
 
 class MaskedAttention(nn.Module):
-    """Attention that honours any rule of the mask algebra, through a dense boolean mask."""
+    """Attention that honours any rule of the mask algebra.
+
+    Short sequences through one boolean table; long ones block by block of queries, each with the keys it can reach,
+    recomputed in the backward pass: no tensor of Q·S elements is ever made.
+    """
 
     def __init__(self, rule: Rule, masks: DenseMasks, scale: float, dropout: float) -> None:
         super().__init__()
@@ -39,25 +52,55 @@ class MaskedAttention(nn.Module):
         self.scale = scale
         self.dropout = dropout
 
-    def forward(self, query: Tensor, key: Tensor, value: Tensor, metadata: Tensor) -> Tensor:
+    def forward(self, query: Tensor, key: Tensor, value: Tensor, metadata: Tensor, first_query: int = 0) -> Tensor:
         """Attend.
 
         Args:
-            query: [S, B, N, D]; key, value: [S, B, G, D], G divides N; params dtype.
-            metadata: [B, F, S] int32, see `components.fusion.mask_metadata`.
+            query: [Q, B, N, D]; key, value: [S, B, G, D], G divides N; params dtype.
+            metadata: [B, F, S] int32 in the order of the keys, see `components.fusion.mask_metadata`.
+            first_query: index among the keys of the first query; the others follow it.
 
         Returns:
-            [S, B, N * D], dtype of `query`.
+            [Q, B, N * D], dtype of `query`.
         """
+        heads = self._heads(query, key, value)
+        queries = slice(first_query, first_query + query.shape[0])
+        if query.shape[0] * key.shape[0] * query.shape[1] <= TABLE_PAIRS:
+            attended = self._attend(*heads, self.masks.get(self.rule, metadata, queries))
+        else:
+            attended = self._by_blocks(*heads, metadata, queries)
+        return attended.permute(2, 0, 1, 3).flatten(2)
+
+    def _heads(self, query: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """[B, N, Q, D], [B, G, S, D] twice."""
         repeats = query.shape[2] // key.shape[2]
         if repeats > 1 and query.is_cuda:
             # CUDA's only kernel for grouped heads under a mask stores every score; repeated heads have a leaner one.
             key, value = key.repeat_interleave(repeats, dim=2), value.repeat_interleave(repeats, dim=2)
-        attended = functional.scaled_dot_product_attention(
-            *(heads.permute(1, 2, 0, 3) for heads in (query, key, value)),
-            attn_mask=self.masks.get(self.rule, metadata),
+        return query.permute(1, 2, 0, 3), key.permute(1, 2, 0, 3), value.permute(1, 2, 0, 3)
+
+    def _attend(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor) -> Tensor:
+        attended: Tensor = functional.scaled_dot_product_attention(
+            query,
+            key,
+            value,
+            attn_mask=mask,
             dropout_p=self.dropout if self.training else 0.0,
             scale=self.scale,
-            enable_gqa=query.shape[2] != key.shape[2],
+            enable_gqa=query.shape[1] != key.shape[1],
         )
-        return attended.permute(2, 0, 1, 3).flatten(2)
+        return attended
+
+    def _by_blocks(self, query: Tensor, key: Tensor, value: Tensor, metadata: Tensor, queries: slice) -> Tensor:
+        attended = []
+        for block in query.split(BLOCK_QUERIES, dim=2):
+            rows = slice(queries.start, queries.start + block.shape[2])
+            queries = slice(rows.stop, queries.stop)
+            given = (block, key, value, metadata, rows)
+            attended.append(checkpoint(self._block, *given, use_reentrant=False, preserve_rng_state=self.dropout > 0))
+        return torch.cat(attended, dim=2)
+
+    def _block(self, query: Tensor, key: Tensor, value: Tensor, metadata: Tensor, rows: slice) -> Tensor:
+        keys = reach(self.rule, self.masks.layout, metadata, rows)
+        mask = lower_dense(self.rule, self.masks.layout, metadata, rows, keys)
+        return self._attend(query, key[:, :, keys], value[:, :, keys], mask)

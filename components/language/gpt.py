@@ -64,7 +64,8 @@ class LanguageModel(GPTModel):
         Args:
             decoder_input: [S, B, H] embeddings after placement, the whole sequence on every tensor-parallel rank (each
                 goes on with its part under sequence parallelism); None on later stages (`set_input_tensor`).
-            metadata: [B, F, S] int32. rotation: [2, S, B, 1, R].
+            metadata: [B, F, S] int32. rotation: [2, S, B, 1, R]. Under context parallelism, everything is of this
+                rank's positions but for the metadata, which are of all, in rank order.
             labels: [B, S] int64, already shifted, negative where ignored (loss 0); only read on the last stage.
             runtime_gather_output: gather logits over tensor-parallel ranks.
 
@@ -137,7 +138,7 @@ def block_spec(section: Gpt, context: BuildContext) -> TransformerBlockSubmodule
 def _core_attention(part: Attention, kind: str, masks: DenseMasks, context: BuildContext) -> nn.Module:
     scale = part.head_dim**-0.5 if part.scale is None else part.scale
     dense = MaskedAttention(context.rules[kind], masks, scale, context.transformer.attention_dropout)
-    if context.core_attention is None:
+    if context.core_attention is None or context.groups.cp.size() > 1:
         return dense
     return context.core_attention(
         CoreAttention(context.rules[kind], part.heads, part.kv_heads, part.head_dim, scale), dense

@@ -42,8 +42,18 @@ def run(module: nn.Module, section: HfTower, **inputs: Any) -> Tensor:
     return features
 
 
-def item_rows(section: HfTower, features: Tensor, **inputs: Any) -> Tensor:
+def knows_item_rows(section: HfTower) -> bool:
+    """Whether the spec says how many rows an item makes; else each makes as many as every other."""
+    return section.item_rows is not None
+
+
+def item_rows(section: HfTower, rows: int, **inputs: Any) -> Tensor:
     """Feature rows of each item, in order: [items] int64, on the inputs' device.
+
+    Args:
+        section: of the spec.
+        rows: how many there are in all; counts only where the spec does not say how many an item makes.
+        inputs: what `run` was given.
 
     Raises:
         BuildError: the rows cannot be split evenly and the spec does not say how many each item makes.
@@ -51,7 +61,8 @@ def item_rows(section: HfTower, features: Tensor, **inputs: Any) -> Tensor:
     if section.item_rows is not None:
         valid = (inputs[section.item_rows.valid_in] != -1).any(-1)
         return valid.sum(-1) // section.item_rows.pool**2
-    items = next(iter(inputs.values())).shape[0]
-    if items and features.shape[0] % items:
-        raise BuildError(f"{features.shape[0]} rows for {items} items: say in item_rows how many each one makes")
-    return torch.full((items,), features.shape[0] // max(items, 1), device=features.device)
+    first = next(iter(inputs.values()))
+    items = first.shape[0]
+    if items and rows % items:
+        raise BuildError(f"{rows} rows for {items} items: say in item_rows how many each one makes")
+    return torch.full((items,), rows // max(items, 1), device=first.device)

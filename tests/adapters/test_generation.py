@@ -7,10 +7,10 @@ import torch
 from torch import Tensor, nn
 
 from adapters.generation import generate
+from adapters.megatron.start import build_stages
 from adapters.quickstart.data import DataSizes, write_data
 from adapters.quickstart.model import VOCAB_SIZE, load_graph, training_settings
 from adapters.training.collator import Collator
-from adapters.training.job import build_model
 from adapters.training.samples import JsonlSamples, Sample
 from adapters.training.setup import make_collator
 
@@ -33,7 +33,7 @@ def samples(collator: Collator, tmp_path_factory: pytest.TempPathFactory) -> lis
 @pytest.fixture(scope="module")
 def model() -> nn.Module:
     """Fresh, but with small embeddings: what it says depends on all it has read, not just on the last token."""
-    model = build_model(load_graph(SPEC), seed=3, weights=None)
+    [model] = build_stages(load_graph(SPEC), training_settings(seed=3))
     with torch.no_grad():
         model.get_parameter("language_model.embedding.word_embeddings.weight").mul_(0.1)
     return model

@@ -13,6 +13,7 @@ from adapters.megatron import build
 from adapters.parity.batch import make_batch
 from adapters.parity.gradients import gradients
 from adapters.parity.oracle import build_oracle, no_progress_bars
+from tests.distributed.batches import GlobalBatch, global_batches
 from tests.distributed.graphs import VARIANTS, tiny
 from tests.distributed.layouts import COMBINED, FAULTS, LAYOUTS
 
@@ -26,7 +27,7 @@ def folder(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def single(folder):
-    """Loss and gradients of each variant on this one process: the whole batch at once, by plain autograd."""
+    """Loss, gradients and images of each variant and global batch on this one process, by plain autograd."""
     torch.set_num_threads(1)
     found = {}
     for variant in VARIANTS:
@@ -34,15 +35,23 @@ def single(folder):
         oracle = build_oracle(graph)
         with no_progress_bars():
             oracle.save_pretrained(folder / variant)
-        batch = _four_rows(make_batch(graph, oracle))
-        torch.save(_micro_batches(batch), folder / f"{variant}.pt")
         model = build(graph).train()
         import_weights(model, folder / variant)
-        losses, mask = model(**batch)
-        loss = (losses * mask).sum() / mask.sum()
-        loss.backward()
-        found[variant] = {"loss": float(loss.detach()), "gradients": gradients(model, graph)}
+        for data, batch in global_batches(make_batch(graph, oracle)).items():
+            torch.save(batch.micro_batches, folder / f"{variant}.{data}.pt")
+            found[variant, data] = _alone(model, graph, batch)
     return found
+
+
+def _alone(model, graph, batch: GlobalBatch):
+    """No schedule, no wrapper: losses of all samples summed, divided by the tokens that count."""
+    model.zero_grad(set_to_none=True)
+    losses = [model(**each) for each in batch.alone]
+    tokens = sum(mask.sum() for _, mask in losses)
+    loss = sum((loss * mask).sum() for loss, mask in losses) / tokens
+    loss.backward()
+    images = [0 if each["pixel_values"] is None else len(each["pixel_values"]) for each in batch.micro_batches]
+    return {"loss": float(loss.detach()), "gradients": gradients(model, graph), "images": images}
 
 
 @pytest.fixture(scope="session")
@@ -70,35 +79,6 @@ def _run(folder: Path, count: int, layouts):
     )
     assert done.returncode == 0, f"{done.stdout[-2000:]}\n{done.stderr[-8000:]}"
     return {layout.id: _gathered(folder, layout.id, count) for layout in layouts}
-
-
-def _four_rows(batch):
-    """The parity batch and a row of text alone: as many rows for each of two ranks, pictures not in every one."""
-    text = batch.input_ids[:1].clone()
-    text[:] = torch.arange(3, 3 + text.shape[1])
-    labels = text.roll(-1, 1)
-    return {
-        "input_ids": torch.cat([batch.input_ids, text]),
-        "attention_mask": torch.cat([batch.attention_mask, torch.ones_like(text, dtype=torch.bool)]),
-        "labels": torch.cat([batch.labels, labels]),
-        "loss_mask": torch.cat([batch.loss_mask, torch.ones_like(text, dtype=torch.bool)]).float(),
-        "images_per_sample": torch.cat([batch.images_per_sample, torch.zeros(1, dtype=torch.int64)]),
-        **batch.features,
-    }
-
-
-def _micro_batches(batch):
-    """One row each, with its own pictures or none."""
-    ends = batch["images_per_sample"].cumsum(0).tolist()
-    found = []
-    for row, end in enumerate(ends):
-        count = int(batch["images_per_sample"][row])
-        cut = {name: value[row : row + 1] for name, value in batch.items()}
-        for name in ("pixel_values", "image_position_ids"):
-            cut[name] = batch[name][end - count : end] if count else None
-        cut["images_per_sample"] = batch["images_per_sample"][row : row + 1] if count else None
-        found.append(cut)
-    return found
 
 
 def _gathered(folder: Path, name: str, count: int):

@@ -6,6 +6,9 @@ import torch
 from megatron.core import parallel_state
 
 from adapters.huggingface.rank_share import Part, RankShare
+from components.fusion.rotary import rotation as position_rotation
+from components.fusion.sequence_order import SequenceShare
+from tests.distributed.batches import PICTURES
 
 
 @contextmanager
@@ -42,9 +45,29 @@ def break_model(fault, model, batches):
     elif fault == "no_images_in_the_mask_of_the_last_stage" and model.post_process:
         return [batch | {"input_ids": torch.full_like(batch["input_ids"], 5)} for batch in batches]
     elif fault == "images_of_one_rank_lost" and parallel_state.get_data_parallel_rank() == 1:
-        features = [name for name, value in batches[0].items() if value is not None and name in FEATURES]
+        features = [name for name, value in batches[0].items() if value is not None and name in PICTURES]
         return [batch | dict.fromkeys(features) | {"input_ids": batch["input_ids"].clamp(max=100)} for batch in batches]
+    elif fault == "tower_not_summed":
+        for parameter in model.vision_tower.parameters():
+            parameter.average_gradients_across_tp_domain = False
+    elif fault == "masks_in_sequence_order":
+        model.language_model.register_forward_pre_hook(_masks_in_sequence_order)
+    elif fault == "positions_of_the_other_rank":
+        model.language_model.register_forward_pre_hook(_positions_of_the_other_rank)
+    elif fault == "borders_lost" or (fault == "borders_lost_on_the_last_stage" and model.post_process):
+        return [batch | {"cu_seqlens": batch["cu_seqlens"][[0, -1]]} for batch in batches]
     return batches
 
 
-FEATURES = ("pixel_values", "image_position_ids", "images_per_sample")
+def _masks_in_sequence_order(module, args):
+    embeddings, metadata, rotation = args
+    order = SequenceShare(ranks=2).rank_order(metadata.shape[-1], metadata.device)
+    return embeddings, metadata[:, :, order.argsort()], rotation
+
+
+def _positions_of_the_other_rank(module, args):
+    embeddings, metadata, rotation = args
+    length = metadata.shape[-1]
+    order = SequenceShare(ranks=2).rank_order(length, metadata.device)
+    other = SequenceShare(1 - parallel_state.get_context_parallel_rank(), 2).own(order)
+    return embeddings, metadata, position_rotation(other[None], module.frequencies(metadata.device), rotation.dtype)

@@ -21,6 +21,7 @@ from adapters.huggingface.weight_map import weight_map
 from adapters.megatron import build, runtime
 from adapters.megatron.schedule import data_parallel, forward_backward
 from tests.distributed import faults
+from tests.distributed.batches import arguments
 from tests.distributed.graphs import tiny
 from tests.distributed.layouts import COMBINED, FAULTS, LAYOUTS, Layout
 
@@ -33,15 +34,20 @@ def run(layout: Layout, folder: Path) -> None:
     with faults.importing(layout.fault), counting() as read:
         for model in models:
             import_weights(model, folder / layout.variant)
-    batches = torch.load(folder / f"{layout.variant}.pt", weights_only=True)
+    batches = torch.load(folder / f"{layout.variant}.{layout.data}.pt", weights_only=True)
     ranks = parallel_state.get_data_parallel_world_size()
     share = len(batches) // ranks
     first = parallel_state.get_data_parallel_rank() * share
     mine = faults.break_model(layout.fault, models[0], batches[first : first + share])
-    loss = forward_backward([data_parallel(model) for model in models], mine)
+    for model in models:
+        model.freeze(freeze_vision_model=layout.frozen)
+    with encoding(models) as encoded:
+        wrapped = [data_parallel(model, **layout.wrapper) for model in models]
+        # Twice: overlapping begins with the second batch, when it is known which gradients come.
+        losses = [forward_backward(wrapped, [arguments(batch) for batch in mine]) for _ in range(2)]
     held = sum(tensor.nbytes for model in models for tensor in rank_tensors(model).values())
     found = [part for model in models for part in parts(model, graph)]
-    result = {"loss": loss, "gradients": found, "read": read[0], "held": held}
+    result = {"loss": losses[-1], "gradients": found, "read": read[0], "held": held, "encoded": encoded[0]}
     torch.save(result, folder / f"{layout.id}.{distributed.get_rank()}.pt")
     parallel_state.destroy_model_parallel()
 
@@ -63,10 +69,27 @@ def counting():
         RowReader.rows = rows
 
 
+@contextmanager
+def encoding(models):
+    """Images that this rank's tower encodes in one global batch."""
+    encoded = [0.0]
+
+    def count(_module, _args, inputs, _output):
+        encoded[0] += inputs["pixel_values"].shape[0] / 2
+
+    towers = [model.vision_tower for model in models if model.pre_process]
+    handles = [tower.register_forward_hook(count, with_kwargs=True) for tower in towers]
+    try:
+        yield encoded
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
 def parts(model, graph):
     """[(Hugging Face name, dimension, index, parts, gradient)] of everything that trains here."""
     share = share_of(model)
-    arrived = {name: parameter.main_grad for name, parameter in model.named_parameters()}
+    arrived = {name: parameter.main_grad for name, parameter in model.named_parameters() if parameter.requires_grad}
     found = []
     for entry in weight_map(graph, rank_tensors(model), share):
         if all(name in arrived for name in entry.composed):

@@ -19,11 +19,6 @@ def test_virtual_stages_on_two_ranks_without_overlap(graph):
         composed_config(graph, **sizes)
 
 
-def test_context_parallelism(graph):
-    with pytest.raises(ValueError, match="context_parallel_size=2 is not supported yet: "):
-        composed_config(graph, context_parallel_size=2)
-
-
 def test_with_sequence_parallelism_or_without_experts_it_is_fine(graph):
     assert composed_config(graph, sequence_parallel=True, **TWO).sequence_parallel
     assert composed_config(tiny_graph(1), **TWO).tensor_model_parallel_size == 2

@@ -1,6 +1,7 @@
 """A small data folder of real pictures, and the quickstart's model on it."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import attrs
 import pytest
@@ -13,6 +14,9 @@ from adapters.training.samples import JsonlSamples
 from adapters.training.settings import Stage, Training
 from adapters.training.setup import make_collator
 from composer import Graph
+
+if TYPE_CHECKING:
+    from adapters.megatron.engine import MegatronEngine
 
 SPEC = Path(__file__).parents[3] / "specs" / "gemma4_vl.yaml"
 
@@ -50,7 +54,13 @@ def samples(data_dir: Path) -> JsonlSamples:
 
 
 @pytest.fixture
-def model(graph: Graph) -> nn.Module:
-    from adapters.training.job import build_model
+def engine(graph: Graph, settings: Training) -> "MegatronEngine":
+    from adapters.megatron.engine import MegatronEngine
+    from adapters.megatron.start import build_stages
 
-    return build_model(graph, seed=0, weights=None)
+    return MegatronEngine(build_stages(graph, settings), settings)
+
+
+@pytest.fixture
+def model(engine: "MegatronEngine") -> nn.Module:
+    return engine.model

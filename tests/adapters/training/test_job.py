@@ -55,7 +55,7 @@ def test_data_is_checked_before_the_model_is_built(
     def never(*_: object) -> None:
         raise AssertionError("the model was built")
 
-    monkeypatch.setattr("adapters.training.job.build_model", never)
+    monkeypatch.setattr("adapters.megatron.start.build_stages", never)
     (tmp_path / "train.jsonl").write_text(
         '{"image": "gone.png", "conversations": [{"from": "human", "value": "<image>"}]}'
     )
