@@ -24,9 +24,8 @@ def deepspeed_config(settings: Training, data_ranks: int) -> dict[str, Any]:
         TrainingError: the layout is not one of data parallelism alone, the global batch cannot be divided so, or
             offloading is asked of stage 0.
     """
-    refuse_layout(settings.layout)
-    if settings.zero.offload and settings.zero.stage == 0:
-        raise TrainingError("zero.offload: moves what ZeRO shares out to the CPU: set zero.stage to 1, 2 or 3.")
+    if found := zero_findings(settings):
+        raise TrainingError([f"{path}: {message}" for path, message in found])
     per_step = settings.micro_batch * data_ranks
     if settings.global_batch % per_step:
         raise TrainingError(
@@ -78,24 +77,30 @@ def _zero(settings: Training) -> dict[str, Any]:
     return zero
 
 
-def refuse_layout(layout: Layout) -> None:
-    """ZeRO divides data only.
+def zero_findings(settings: Training) -> list[tuple[str, str]]:
+    """What DeepSpeed cannot do of a run's settings: (path, message) each."""
+    found = []
+    if (problem := layout_problem(settings.layout)) is not None:
+        found.append(("layout", problem))
+    if settings.zero.offload and settings.zero.stage == 0:
+        found.append(("zero.offload", "moves to the CPU what ZeRO shares out: set zero.stage to 1, 2 or 3."))
+    return found
 
-    Raises:
-        TrainingError: the layout divides the model; says which command can run it.
-    """
+
+def layout_problem(layout: Layout) -> str | None:
+    """Why ZeRO, which divides data only, cannot run a layout, and which command can."""
     sizes = {"tp": layout.tp, "pp": layout.pp, "cp": layout.cp, "ep": layout.ep, "etp": layout.etp}
     split = {name: size for name, size in sizes.items() if size > 1}
     if layout.virtual_stages > 1:
         split["virtual_stages"] = layout.virtual_stages
     if not split:
-        return
-    asked = ", ".join(f"{name}: {size}" for name, size in split.items())
+        return None
+    asked = ", ".join(f"{name} {size}" for name, size in split.items())
     flags = " ".join(f"--{name.replace('_', '-')} {size}" for name, size in split.items())
-    raise TrainingError(
-        f"layout: {asked} with engine: deepspeed. ZeRO divides the optimizer, gradients and parameters over ranks that "
-        "each run the whole model; it knows nothing of tensor, pipeline, context or expert parallelism. Run it as "
-        f"vlm-composer train SPEC SETTINGS DATA --engine megatron {flags}, or set them to 1."
+    return (
+        f"{asked}: with `engine: deepspeed` every rank runs the whole model; ZeRO shares out optimizer, gradients and "
+        "parameters, and knows no tensor, pipeline, context or expert parallelism. Megatron-Core can: "
+        f"vlm-composer train SPEC SETTINGS DATA --engine megatron {flags}"
     )
 
 

@@ -55,6 +55,7 @@ class DeepSpeedEngine:
         self.model = model
         self.device = torch.cuda.current_device()
         self.engine: deepspeed.DeepSpeedEngine | None = None
+        self.towers: IdleTowers | None = None
         warning = expert_warning(settings.zero.stage, model.config.num_moe_experts or 0)
         if warning and self.data_rank == 0:
             warnings.warn(warning, stacklevel=2)
@@ -66,39 +67,42 @@ class DeepSpeedEngine:
         """
         if self.engine is not None:
             self.engine.destroy()
-            fresh = ComposedModel(self.model.config).train(self.model.training)
+            fresh = ComposedModel(self.model.config)
             copy_weights(self.model, fresh)
             self.model, self.engine = fresh, None
-        freeze_all_but(self.model, self.graph, stage)
-        self.towers = IdleTowers(self.model)
+        freeze_all_but(self.model.train(), self.graph, stage)
+        self.towers = IdleTowers(self.model, self.towers and self.towers.spare)
         self.engine = start(self.model, self.graph, self.settings.optimizer, self.config)
 
     def step(self, batches: Sequence[Batch], lr: float) -> StepResult:
-        """One optimizer step; see the protocol.
+        """One optimizer step; none if only towers train and no rank has ever seen a picture.
 
         Raises:
             NonFiniteError: the loss or a gradient is not finite.
         """
-        engine = self._started()
+        engine, _ = self._started()
         inputs = [self._inputs(batch) for batch in batches]
         tokens = self._agree(batches, inputs)
         set_learning_rate(engine.optimizer.param_groups, lr)
         total = torch.zeros((), device=self.device)
+        trained = True
         for number, given in enumerate(inputs, 1):
             losses, loss_mask = engine(**given)
             loss = (losses * loss_mask).sum()
             total += loss.detach()
-            # DeepSpeed takes the mean over ranks; the loss is one over the tokens of all of them.
-            engine.backward(loss * (self.data_ranks / tokens), scale_wrt_gas=False)
-            if number < len(inputs):
+            trained = loss.requires_grad
+            if trained:
+                # DeepSpeed takes the mean over ranks; the loss is one over the tokens of all of them.
+                engine.backward(loss * (self.data_ranks / tokens), scale_wrt_gas=False)
+            if trained and number < len(inputs):
                 engine.step()
         distributed.all_reduce(total)
         mean = float(total) / tokens
-        return StepResult(mean, self._update(mean))
+        return StepResult(mean, self._update(mean) if trained else 0.0)
 
     def _update(self, loss: float) -> float:
         """The optimizer's step, if all is finite; returns the gradient norm."""
-        engine = self._started()
+        engine, _ = self._started()
         stage0 = not engine.zero_optimization()
         norm = _gradient_norm(self.model) if stage0 and self.settings.precision == "fp32" else None
         if not math.isfinite(loss) or (norm is not None and not math.isfinite(norm)):
@@ -113,14 +117,15 @@ class DeepSpeedEngine:
 
     def _agree(self, batches: Sequence[Batch], inputs: Sequence[dict[str, Tensor]]) -> int:
         """Learned tokens of the global batch; towers of every rank have a spare item after it, if any rank has."""
+        _, towers = self._started()
         for batch, given in zip(batches, inputs, strict=True):
-            self.towers.keep(given, int(batch.images_per_sample.sum()))
-        own = torch.tensor([sum(batch.targets for batch in batches), len(self.towers.missing())], device=self.device)
+            towers.keep(given, int(batch.images_per_sample.sum()))
+        own = torch.tensor([sum(batch.targets for batch in batches), len(towers.missing())], device=self.device)
         found = [torch.empty_like(own) for _ in range(self.data_ranks)]
         distributed.all_gather(found, own)
         missing = [int(missing) for _, missing in found]
         if min(missing) < max(missing):
-            self.towers.share(missing.index(min(missing)))
+            towers.share(missing.index(min(missing)))
         return max(1, sum(int(tokens) for tokens, _ in found))
 
     def _inputs(self, batch: Batch) -> dict[str, Tensor]:
@@ -129,14 +134,14 @@ class DeepSpeedEngine:
 
     def save(self, folder: Path, progress: dict[str, Any]) -> None:
         """DeepSpeed's checkpoint: model, optimizer, random states; complete when this returns."""
-        saving.save(self._started(), folder, progress)
+        saving.save(*self._started(), folder, progress)
 
     def finish_save(self) -> None:
         """Nothing to wait for."""
 
     def load(self, folder: Path) -> dict[str, Any]:
         """Load what `save` wrote with the same ZeRO stage, on as many ranks; returns its `progress`."""
-        return saving.load(self._started(), folder)
+        return saving.load(*self._started(), folder)
 
     def export(self, folder: Path) -> None:
         """Write the checkpoint in Hugging Face's form: rank 0 gathers the model in its CPU memory and writes it."""
@@ -146,10 +151,10 @@ class DeepSpeedEngine:
                 export_weights(self.model, folder, overwrite=True)
         distributed.barrier()
 
-    def _started(self) -> deepspeed.DeepSpeedEngine:
-        if self.engine is None:
-            raise RuntimeError("begin_stage comes first: nothing trains yet")
-        return self.engine
+    def _started(self) -> tuple[deepspeed.DeepSpeedEngine, IdleTowers]:
+        if self.engine is None or self.towers is None:
+            raise RuntimeError("no stage has begun: call begin_stage first")
+        return self.engine, self.towers
 
 
 def _gradient_norm(model: ComposedModel) -> float:

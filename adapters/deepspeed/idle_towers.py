@@ -11,7 +11,7 @@ import attrs
 from torch import Tensor, distributed, nn
 
 from adapters.megatron.module import ComposedModel
-from adapters.megatron.steps import Call, ScatterStep, Step, UnfilledStep
+from adapters.megatron.steps import Call, ScatterStep, Step, TouchStep, UnfilledStep
 
 
 NOTHING = 0.0
@@ -21,10 +21,10 @@ NOTHING = 0.0
 class IdleTowers:
     """The spare items of one model, and its program rewritten to use them."""
 
-    def __init__(self, model: ComposedModel) -> None:
+    def __init__(self, model: ComposedModel, spare: dict[str, Tensor] | None = None) -> None:
         self.needs = dict(model.program.modalities.values())
         """Node whose features are placed: the spec's inputs it needs."""
-        self.spare: dict[str, Tensor] = {}
+        self.spare = spare or {}
         """One item of each input of the spec that a tower reads."""
         self.idle: set[str] = set()
         """Nodes of `needs` without data in the forward that is running."""
@@ -32,7 +32,8 @@ class IdleTowers:
         for step in model.program.steps:
             if isinstance(step, UnfilledStep):
                 steps.append(self.clear)
-            steps.append(ScatterNothing(step, self) if isinstance(step, ScatterStep) else step)
+            if not isinstance(step, TouchStep):  # gradients of zero for what is idle: here it is not
+                steps.append(ScatterNothing(step, self) if isinstance(step, ScatterStep) else step)
         model.program = attrs.evolve(model.program, steps=tuple(steps))
 
     def missing(self) -> set[str]:

@@ -1,53 +1,68 @@
-"""Checkpoints to resume from, in DeepSpeed's own form."""
+"""Checkpoints to resume from, in DeepSpeed's own form; they appear whole or not at all, see `adapters.checkpoint_folder`.
+
+    FOLDER/deepspeed/…          DeepSpeed's: model, optimizer, progress
+    FOLDER/random-00000.pt      random states of each rank
+    FOLDER/spare-00000.pt       what each rank's idle towers run on
+"""
 
 from pathlib import Path
 from typing import Any
 
 import deepspeed
 import torch
-from megatron.core.tensor_parallel import get_cuda_rng_tracker
 from torch import distributed
+
+from adapters import checkpoint_folder
+from adapters.deepspeed.idle_towers import IdleTowers
+from adapters.huggingface.checkpoint_error import CheckpointError
+from adapters.megatron import random_state
 
 TAG = "deepspeed"
 
 
-def save(engine: deepspeed.DeepSpeedEngine, folder: Path, progress: dict[str, Any]) -> None:
-    """Every rank writes its part; all are complete when this returns.
+def save(engine: deepspeed.DeepSpeedEngine, towers: IdleTowers, folder: Path, progress: dict[str, Any]) -> None:
+    """Every rank writes its part; the checkpoint is complete when this returns.
 
     Args:
-        engine: whose model, optimizer and random states are saved.
-        folder: made if absent.
+        engine: whose model and optimizer are saved.
+        towers: of the model.
+        folder: must not be there.
         progress: anything that pickles; rank 0's is kept.
+
+    Raises:
+        CheckpointError: `folder` is there already.
     """
-    engine.save_checkpoint(str(folder), tag=TAG, client_state={"progress": progress})
-    torch.save(_random_states(), _random_file(folder))
+    rank = distributed.get_rank()
+    staged = [checkpoint_folder.stage(folder) if rank == 0 else None]
+    distributed.broadcast_object_list(staged, src=0)
+    (staging,) = staged
+    assert staging is not None
+    engine.save_checkpoint(str(staging), tag=TAG, client_state={"progress": progress})
+    random_state.save_random(staging, rank)
+    torch.save(towers.spare, _spare_file(staging, rank))
+    distributed.barrier()
+    if rank == 0:
+        checkpoint_folder.publish(staging, folder)
     distributed.barrier()
 
 
-def load(engine: deepspeed.DeepSpeedEngine, folder: Path) -> dict[str, Any]:
+def load(engine: deepspeed.DeepSpeedEngine, towers: IdleTowers, folder: Path) -> dict[str, Any]:
     """What `save` wrote, on as many ranks and with the same ZeRO stage; returns `progress`.
 
     Raises:
-        FileNotFoundError: there is no such checkpoint.
+        CheckpointError: it is none of DeepSpeed, or of another number of ranks.
     """
-    if not _random_file(folder).is_file():
-        raise FileNotFoundError(f"{folder}: no DeepSpeed checkpoint of this number of ranks")
+    rank = distributed.get_rank()
+    saved = len(list(folder.glob("spare-*.pt")))
+    if saved != distributed.get_world_size():
+        problem = f"was saved by {saved} ranks" if saved else "is not one of DeepSpeed"
+        raise CheckpointError(folder, [f"{problem}; this is a run of DeepSpeed on {distributed.get_world_size()} ranks"])
     _, found = engine.load_checkpoint(str(folder), tag=TAG)
-    states = torch.load(_random_file(folder), weights_only=True)
-    torch.set_rng_state(states["cpu"])
-    torch.cuda.set_rng_state(states["device"])
-    get_cuda_rng_tracker().set_states(states["tracker"])
+    towers.spare = torch.load(_spare_file(folder, rank), weights_only=True)
+    random_state.load_random(folder, rank)
     progress: dict[str, Any] = found["progress"]
     return progress
 
 
-def _random_states() -> dict[str, Any]:
-    return {
-        "cpu": torch.get_rng_state(),
-        "device": torch.cuda.get_rng_state(),
-        "tracker": get_cuda_rng_tracker().get_states(),
-    }
-
-
-def _random_file(folder: Path) -> Path:
-    return folder / f"random-{distributed.get_rank():05d}-of-{distributed.get_world_size():05d}.pt"
+def _spare_file(folder: Path, rank: int) -> Path:
+    return folder / f"spare-{rank:05d}.pt"

@@ -17,10 +17,8 @@ from adapters.deepspeed.engine import DeepSpeedEngine
 from adapters.deepspeed.whole_weights import copy_weights
 from adapters.huggingface.import_weights import import_weights
 from adapters.megatron import build, runtime
-from adapters.megatron.optimizer import make_optimizer, set_learning_rate
-from adapters.megatron.schedule import data_parallel, forward_backward
+from adapters.megatron.engine import MegatronEngine
 from adapters.training.problems import NonFiniteError
-from adapters.training.stages import freeze_all_but
 from tests.distributed.deepspeed_cases import (
     CASES,
     CHANGES,
@@ -31,35 +29,47 @@ from tests.distributed.deepspeed_cases import (
     STEPS,
     VARIANT,
     batches,
+    lr,
     settings,
 )
 from tests.distributed.graphs import tiny
 
 
 def megatron(model, rows, rank):
-    graph, run, found = tiny(VARIANT), settings(), {"losses": [], "norms": []}
+    engine, found = MegatronEngine([model], settings()), {"losses": [], "norms": []}
     for stage in STAGES:
-        freeze_all_but(model, graph, stage)
-        wrapped = data_parallel(model)
-        optimizer = make_optimizer([wrapped], run, graph)
+        engine.begin_stage(stage)
         for step in range(stage.steps):
-            optimizer.zero_grad()
-            micro = [b.inputs() | {"labels": b.labels, "loss_mask": b.loss_mask} for b in batches(rows, step, rank)]
-            found["losses"].append(forward_backward([wrapped], micro))
-            if "gradients" not in found:
-                found["gradients"] = {name: p.main_grad.clone() for name, p in model.named_parameters()}
-            set_learning_rate(optimizer, run.optimizer.lr)
-            found["norms"].append(float(optimizer.step()[1]))
+            if (stage, step) == (STAGES[0], 1):
+                found["gradients"] = gradients_before_clipping(engine)
+            result = engine.step(batches(rows, step, rank), lr(step))
+            found["losses"].append(result.loss)
+            found["norms"].append(result.grad_norm)
+    return found
+
+
+def gradients_before_clipping(engine):
+    """A dictionary that the next step fills."""
+    found, prepare = {}, engine.optimizer.prepare_grads
+
+    def watched():
+        if not found:
+            found.update({name: p.main_grad.clone() for name, p in engine.model.named_parameters()})
+        return prepare()
+
+    engine.optimizer.prepare_grads = watched
     return found
 
 
 class Watched(DeepSpeedEngine):
-    """Keeps the gradients of its first step."""
+    """Keeps the gradients of its second step."""
 
+    steps = 0
     gradients = None
 
     def _update(self, loss):
-        if self.gradients is None:
+        self.steps += 1
+        if self.steps == 2:
             self.gradients = {n: safe_get_full_grad(p).clone() for n, p in self.model.named_parameters()}
         return super()._update(loss)
 
@@ -71,7 +81,7 @@ def begun(case, model):
 
 
 def run(engine, rows, rank, steps):
-    return [attrs.astuple(engine.step(batches(rows, step, rank), 1e-4)) for step in steps]
+    return [attrs.astuple(engine.step(batches(rows, step, rank), lr(step))) for step in steps]
 
 
 def deepspeed(case, model, rows, rank, folder):
@@ -81,7 +91,6 @@ def deepspeed(case, model, rows, rank, folder):
     results += run(engine, rows, rank, range(SAVED, STEPS))
     engine.export(folder / case.id / "exported")
     engine.begin_stage(STAGES[1])
-    optimized = {id(p) for group in engine.engine.optimizer.param_groups for p in group["params"]}
     results += run(engine, rows, rank, range(STAGES[1].steps))
     return {
         "losses": [loss for loss, _ in results],
@@ -111,9 +120,9 @@ def broken(case, model, rows, rank):
         idle_towers.NOTHING = 1.0
     elif case.fault == "towers_rest":
         engine.towers.keep = lambda *_: None
-    (loss, norm), *_ = run(engine, rows, rank, [0])
+    results = run(engine, rows, rank, range(2))
     idle_towers.NOTHING = 0.0
-    return {"losses": [loss], "norms": [norm], "gradients": engine.gradients}
+    return {"losses": [loss for loss, _ in results], "gradients": engine.gradients}
 
 
 def refusal(engine, rows, rank):
