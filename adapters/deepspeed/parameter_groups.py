@@ -5,7 +5,6 @@ from typing import Any
 from torch import nn
 
 from adapters.training.settings import OptimizerSettings
-from adapters.training.stages import node_module
 from composer import Graph
 
 FACTOR = "lr_factor"
@@ -21,7 +20,7 @@ def parameter_groups(model: nn.Module, graph: Graph, settings: OptimizerSettings
     seen: set[int] = set()
     for name in graph.nodes:
         factor = settings.lr_multipliers.get(name, 1.0)
-        for parameter in node_module(model, name).parameters():
+        for parameter in model.get_submodule(name).parameters():
             if parameter.requires_grad and id(parameter) not in seen:
                 seen.add(id(parameter))
                 found.setdefault((factor, parameter.ndim > 1), []).append(parameter)

@@ -37,11 +37,10 @@ CASES = (
     Case(0),
     Case(1),
     Case(2),
-    Case(2, overlap=True),
     Case(2, offload=True),
     Case(3),
-    Case(3, offload=True),
 )
+SLOW = (Case(2, overlap=True), Case(3, overlap=True), Case(3, offload=True))
 FAULTS = (
     Case(1, fault="each_rank_by_its_own_tokens"),
     Case(1, fault="micro_batches_averaged"),

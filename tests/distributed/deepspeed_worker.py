@@ -25,6 +25,7 @@ from tests.distributed.deepspeed_cases import (
     FAULTS,
     HANGS,
     SAVED,
+    SLOW,
     STAGES,
     STEPS,
     VARIANT,
@@ -90,12 +91,16 @@ def deepspeed(case, model, rows, rank, folder):
     engine.save(folder / case.id / "saved", {"step": SAVED})
     results += run(engine, rows, rank, range(SAVED, STEPS))
     engine.export(folder / case.id / "exported")
+    before, gathered = weights(engine), gathered_by_deepspeed(engine, case)
     engine.begin_stage(STAGES[1])
     results += run(engine, rows, rank, range(STAGES[1].steps))
     return {
         "losses": [loss for loss, _ in results],
         "norms": [norm for _, norm in results],
         "gradients": engine.gradients,
+        "weights": gathered,
+        "optimized": optimized(engine, case),
+        "changed": changed(before, weights(engine)),
         "refused": refusal(engine, rows, rank),
     }
 
@@ -134,8 +139,7 @@ def refusal(engine, rows, rank):
     try:
         engine.step(given, 1e-4)
     except NonFiniteError as error:
-        after = weights(engine)
-        return {"message": str(error), "changed": [n for n, value in before.items() if not value.equal(after[n])]}
+        return {"message": str(error), "changed": changed(before, weights(engine))}
     return None
 
 
@@ -143,6 +147,25 @@ def weights(engine):
     whole = build(tiny(VARIANT))
     copy_weights(engine.model, whole)
     return {name: parameter.detach() for name, parameter in whole.named_parameters()}
+
+
+def changed(before, after):
+    return [name for name, value in before.items() if not value.equal(after[name])]
+
+
+def gathered_by_deepspeed(engine, case):
+    if case.stage == 3:
+        return engine.engine._zero3_consolidated_16bit_state_dict()
+    return {name: parameter.detach().clone() for name, parameter in engine.model.named_parameters()}
+
+
+def optimized(engine, case):
+    """Names of the parameters that DeepSpeed's optimizer updates."""
+    optimizer = engine.engine.optimizer
+    attribute = ("param_groups", "bit16_groups", "bit16_groups", "fp16_groups")[case.stage]
+    groups = getattr(optimizer, attribute)
+    held = {id(p) for group in groups for p in (group["params"] if case.stage == 0 else group)}
+    return [name for name, parameter in engine.model.named_parameters() if id(parameter) in held]
 
 
 def main(folder, chosen):
@@ -155,7 +178,7 @@ def main(folder, chosen):
         return made
 
     found = {"megatron": megatron(model(), rows, rank)}
-    for case in CASES:
+    for case in (*CASES, *SLOW):
         if case.id in chosen:
             began = time.monotonic()
             found[case.id] = deepspeed(case, model(), rows, rank, folder)
