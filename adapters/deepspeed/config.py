@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from adapters.training.problems import TrainingError
 from adapters.training.layout_settings import Layout
+from adapters.training.problems import TrainingError
 from adapters.training.settings import Training
 
 BUCKET = 50_000_000
@@ -29,8 +29,8 @@ def deepspeed_config(settings: Training, data_ranks: int) -> dict[str, Any]:
     per_step = settings.micro_batch * data_ranks
     if settings.global_batch % per_step:
         raise TrainingError(
-            f"global_batch: {settings.global_batch} is no multiple of {per_step}: micro_batch {settings.micro_batch} on "
-            f"each of {data_ranks} ranks."
+            f"global_batch: {settings.global_batch} is no multiple of {per_step}: micro_batch {settings.micro_batch} "
+            f"on each of {data_ranks} ranks."
         )
     bf16 = settings.precision == "bf16"
     return {
@@ -41,6 +41,9 @@ def deepspeed_config(settings: Training, data_ranks: int) -> dict[str, Any]:
         "zero_optimization": _zero(settings),
         "zero_force_ds_cpu_optimizer": False,
         "bf16": {"enabled": bf16},
+        # Summed over micro-batches and ranks in fp32; DeepSpeed's default is the parameters' type.
+        "data_types": {"grad_accum_dtype": "fp32"},
+        "communication_data_type": "fp32",
         # Losses and norms are logged by the loop, for every engine alike.
         "steps_per_print": None,
         "wall_clock_breakdown": False,
@@ -84,6 +87,8 @@ def zero_findings(settings: Training) -> list[tuple[str, str]]:
         found.append(("layout", problem))
     if settings.zero.offload and settings.zero.stage == 0:
         found.append(("zero.offload", "moves to the CPU what ZeRO shares out: set zero.stage to 1, 2 or 3."))
+    if settings.precision == "bf16" and settings.zero.stage == 0:
+        found.append(("zero.stage", "with bf16, DeepSpeed sums gradients in fp32 from stage 1 on: set zero.stage to 1."))
     return found
 
 

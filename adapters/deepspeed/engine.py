@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import deepspeed
 import torch
 from megatron.core import parallel_state
 from torch import Tensor, distributed
@@ -53,8 +52,8 @@ class DeepSpeedEngine:
         assert model.config.graph is not None
         self.graph = model.config.graph
         self.model = model
-        self.device = torch.cuda.current_device()
-        self.engine: deepspeed.DeepSpeedEngine | None = None
+        self.device = torch.device(torch.cuda.current_device())
+        self.engine: Any = None
         self.towers: IdleTowers | None = None
         warning = expert_warning(settings.zero.stage, model.config.num_moe_experts or 0)
         if warning and self.data_rank == 0:
@@ -151,7 +150,7 @@ class DeepSpeedEngine:
                 export_weights(self.model, folder, overwrite=True)
         distributed.barrier()
 
-    def _started(self) -> tuple[deepspeed.DeepSpeedEngine, IdleTowers]:
+    def _started(self) -> tuple[Any, IdleTowers]:
         if self.engine is None or self.towers is None:
             raise RuntimeError("no stage has begun: call begin_stage first")
         return self.engine, self.towers

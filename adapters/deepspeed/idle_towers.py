@@ -13,7 +13,6 @@ from torch import Tensor, distributed, nn
 from adapters.megatron.module import ComposedModel
 from adapters.megatron.steps import Call, ScatterStep, Step, TouchStep, UnfilledStep
 
-
 NOTHING = 0.0
 """What features of a spare item count."""
 

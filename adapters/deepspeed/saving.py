@@ -1,14 +1,13 @@
-"""Checkpoints to resume from, in DeepSpeed's own form; they appear whole or not at all, see `adapters.checkpoint_folder`.
+"""Checkpoints to resume from, in DeepSpeed's own form; they appear whole or not at all (`checkpoint_folder.py`).
 
-    FOLDER/deepspeed/…          DeepSpeed's: model, optimizer, progress
-    FOLDER/random-00000.pt      random states of each rank
-    FOLDER/spare-00000.pt       what each rank's idle towers run on
+FOLDER/deepspeed/…          DeepSpeed's: model, optimizer, progress
+FOLDER/random-00000.pt      random states of each rank
+FOLDER/spare-00000.pt       what each rank's idle towers run on
 """
 
 from pathlib import Path
 from typing import Any
 
-import deepspeed
 import torch
 from torch import distributed
 
@@ -20,7 +19,7 @@ from adapters.megatron import random_state
 TAG = "deepspeed"
 
 
-def save(engine: deepspeed.DeepSpeedEngine, towers: IdleTowers, folder: Path, progress: dict[str, Any]) -> None:
+def save(engine: Any, towers: IdleTowers, folder: Path, progress: dict[str, Any]) -> None:
     """Every rank writes its part; the checkpoint is complete when this returns.
 
     Args:
@@ -46,7 +45,7 @@ def save(engine: deepspeed.DeepSpeedEngine, towers: IdleTowers, folder: Path, pr
     distributed.barrier()
 
 
-def load(engine: deepspeed.DeepSpeedEngine, towers: IdleTowers, folder: Path) -> dict[str, Any]:
+def load(engine: Any, towers: IdleTowers, folder: Path) -> dict[str, Any]:
     """What `save` wrote, on as many ranks and with the same ZeRO stage; returns `progress`.
 
     Raises:
@@ -56,7 +55,9 @@ def load(engine: deepspeed.DeepSpeedEngine, towers: IdleTowers, folder: Path) ->
     saved = len(list(folder.glob("spare-*.pt")))
     if saved != distributed.get_world_size():
         problem = f"was saved by {saved} ranks" if saved else "is not one of DeepSpeed"
-        raise CheckpointError(folder, [f"{problem}; this is a run of DeepSpeed on {distributed.get_world_size()} ranks"])
+        raise CheckpointError(
+            folder, [f"{problem}; this is a run of DeepSpeed on {distributed.get_world_size()} ranks"]
+        )
     _, found = engine.load_checkpoint(str(folder), tag=TAG)
     towers.spare = torch.load(_spare_file(folder, rank), weights_only=True)
     random_state.load_random(folder, rank)

@@ -13,10 +13,9 @@ from adapters.megatron.module import ComposedModel
 from adapters.training.settings import OptimizerSettings
 from composer import Graph
 
-
-# Where there is no GPU, DeepSpeed compiles its own all-reduce through shared memory when it first communicates: most of a
-# minute and a compiler, for what gloo does as well.
-getattr(ops, "__compatible_ops__")["deepspeed_shm_comm"] = False
+# Without a GPU, DeepSpeed compiles an all-reduce of its own when it first communicates: it takes a minute and a compiler
+# to do what gloo does.
+ops.__compatible_ops__["deepspeed_shm_comm"] = False
 
 
 def start(
@@ -35,9 +34,10 @@ def start(
         # Whether an expert gets tokens depends on the data: ranks that gathered expert by expert might wait for each
         # other in vain. A layer's experts are gathered at once, which is quicker too.
         set_z3_leaf_modules(model, [MoELayer])
+    groups: Any = parameter_groups(model, graph, settings)
     engine, *_ = deepspeed.initialize(
         model=model,
-        model_parameters=parameter_groups(model, graph, settings),
+        model_parameters=groups,
         config=dict(config),
         dist_init_required=False,
     )

@@ -132,7 +132,7 @@ def broken(case, model, rows, rank):
 
 def refusal(engine, rows, rank):
     """What a picture of no numbers, on one rank, is answered with, and whether a weight changed."""
-    given = batches(rows, 1, rank)
+    given = batches(rows, 2, rank)
     if rank == 0:
         given[0] = attrs.evolve(given[0], pixel_values=given[0].pixel_values * float("nan"))
     before = weights(engine)

@@ -1,4 +1,4 @@
-"""Two ranks under DeepSpeed against the same two under Megatron-Core: every loss, every gradient, for each ZeRO stage."""
+"""Two ranks under DeepSpeed against the same two under Megatron-Core: losses and gradients, for each ZeRO stage."""
 
 import os
 import subprocess

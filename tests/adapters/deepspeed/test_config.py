@@ -53,9 +53,16 @@ def test_zero(stage, offload):
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_it_can_be_written_as_json(precision):
-    found = deepspeed_config(settings(precision=precision), data_ranks=1)
+    found = deepspeed_config(settings(precision=precision, zero=Zero(1)), data_ranks=1)
     assert json.loads(json.dumps(found)) == found
     assert found["bf16"]["enabled"] == (precision == "bf16")
+
+
+def test_gradients_are_summed_in_fp32_or_refused():
+    found = deepspeed_config(settings(precision="bf16", zero=Zero(2)), data_ranks=1)
+    assert (found["data_types"], found["communication_data_type"]) == ({"grad_accum_dtype": "fp32"}, "fp32")
+    with pytest.raises(TrainingError, match=r"zero.stage: with bf16, .* set zero.stage to 1"):
+        deepspeed_config(settings(precision="bf16"), data_ranks=1)
 
 
 @pytest.mark.parametrize(
