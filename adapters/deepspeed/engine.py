@@ -70,7 +70,8 @@ class DeepSpeedEngine:
             copy_weights(self.model, fresh)
             self.model, self.engine = fresh, None
         freeze_all_but(self.model.train(), self.graph, stage)
-        self.towers = IdleTowers(self.model, self.towers and self.towers.spare)
+        gathered = self.settings.zero.stage == 3
+        self.towers = IdleTowers(self.model, self.towers and self.towers.spare, gathered=gathered)
         self.engine = start(self.model, self.graph, self.settings.optimizer, self.config)
 
     def step(self, batches: Sequence[Batch], lr: float) -> StepResult:
@@ -119,12 +120,10 @@ class DeepSpeedEngine:
         _, towers = self._started()
         for batch, given in zip(batches, inputs, strict=True):
             towers.keep(given, int(batch.images_per_sample.sum()))
-        own = torch.tensor([sum(batch.targets for batch in batches), len(towers.missing())], device=self.device)
+        own = torch.tensor([sum(batch.targets for batch in batches), towers.held()], device=self.device)
         found = [torch.empty_like(own) for _ in range(self.data_ranks)]
         distributed.all_gather(found, own)
-        missing = [int(missing) for _, missing in found]
-        if min(missing) < max(missing):
-            towers.share(missing.index(min(missing)))
+        towers.share([int(held) for _, held in found])
         return max(1, sum(int(tokens) for tokens, _ in found))
 
     def _inputs(self, batch: Batch) -> dict[str, Tensor]:

@@ -7,6 +7,8 @@ at its place in the program, and its features are added to the embeddings times 
 every gradient is that of the data alone.
 """
 
+from collections.abc import Sequence
+
 import attrs
 from torch import Tensor, distributed, nn
 
@@ -20,9 +22,18 @@ NOTHING = 0.0
 class IdleTowers:
     """The spare items of one model, and its program rewritten to use them."""
 
-    def __init__(self, model: ComposedModel, spare: dict[str, Tensor] | None = None) -> None:
-        self.needs = dict(model.program.modalities.values())
+    def __init__(self, model: ComposedModel, spare: dict[str, Tensor] | None = None, *, gathered: bool = True) -> None:
+        """Rewrite a model's program.
+
+        Args:
+            model: frozen as it will be trained.
+            spare: items that another stage of training has kept.
+            gathered: whether modules gather parameters when they are called; otherwise frozen towers may rest.
+        """
+        trained = any(p.requires_grad for name in model.program.encoders for p in getattr(model, name).parameters())
+        self.needs = dict(model.program.modalities.values()) if gathered or trained else {}
         """Node whose features are placed: the spec's inputs it needs."""
+        self.names = sorted({name for needs in self.needs.values() for name in needs})
         self.spare = spare or {}
         """One item of each input of the spec that a tower reads."""
         self.idle: set[str] = set()
@@ -35,9 +46,9 @@ class IdleTowers:
                 steps.append(ScatterNothing(step, self) if isinstance(step, ScatterStep) else step)
         model.program = attrs.evolve(model.program, steps=tuple(steps))
 
-    def missing(self) -> set[str]:
-        """Inputs that have no spare item yet."""
-        return {name for needs in self.needs.values() for name in needs} - self.spare.keys()
+    def held(self) -> int:
+        """Which inputs have a spare item, a bit for each."""
+        return sum(1 << place for place, name in enumerate(self.names) if name in self.spare)
 
     def keep(self, inputs: dict[str, Tensor], items: int) -> None:
         """Keep one item of what is given, where nothing is kept yet.
@@ -53,11 +64,19 @@ class IdleTowers:
             by_item = all(len(value) == items for value in given.values())
             self.spare |= {name: (value[:1] if by_item else value).cpu() for name, value in given.items()}
 
-    def share(self, source: int) -> None:
-        """Take over the spare items of a rank; collective."""
-        sent = [self.spare]
-        distributed.broadcast_object_list(sent, src=source)
-        self.spare = sent[0] | self.spare
+    def share(self, held: Sequence[int]) -> None:
+        """Get what another rank has and this one lacks; collective, nothing where ranks have the same.
+
+        Args:
+            held: what each rank holds.
+        """
+        for place, name in enumerate(self.names):
+            having = [rank for rank, bits in enumerate(held) if bits >> place & 1]
+            if 0 < len(having) < len(held):
+                sent = [self.spare.get(name)]
+                distributed.broadcast_object_list(sent, src=having[0])
+                assert sent[0] is not None
+                self.spare.setdefault(name, sent[0])
 
     def fill(self, _model: nn.Module, call: Call) -> None:
         """First step: the spare item where an encoder has nothing to read."""

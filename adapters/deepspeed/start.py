@@ -13,8 +13,8 @@ from adapters.megatron.module import ComposedModel
 from adapters.training.settings import OptimizerSettings
 from composer import Graph
 
-# Without a GPU, DeepSpeed compiles an all-reduce of its own when it first communicates: it takes a minute and a compiler
-# to do what gloo does.
+# Without a GPU, DeepSpeed compiles an all-reduce of its own when it first communicates: a minute and a compiler, to do
+# what gloo does.
 ops.__compatible_ops__["deepspeed_shm_comm"] = False
 
 
