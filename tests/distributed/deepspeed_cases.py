@@ -10,6 +10,7 @@ from adapters.training.collator import Batch
 from adapters.training.layout_settings import Zero
 from adapters.training.settings import OptimizerSettings, Stage, Training
 
+RANKS = 2
 STEPS = 20
 SAVED = 15  # steps before the checkpoint
 VARIANT = "experts"

@@ -170,7 +170,7 @@ def optimized(engine, case):
 
 def main(folder, chosen):
     rank = distributed.get_rank()
-    rows = torch.load(folder / f"{VARIANT}.pt", weights_only=True)
+    rows = torch.load(folder / f"{VARIANT}.pictures.pt", weights_only=True)
 
     def model():
         made = build(tiny(VARIANT)).train()
