@@ -11,7 +11,6 @@ from adapters.megatron.steps import (
     PositionStep,
     ScatterStep,
     Step,
-    TouchStep,
     UnfilledStep,
     implementation,
 )
@@ -85,7 +84,7 @@ def _first_stage(graph: Graph, decoder: str, encoders: tuple[str, ...]) -> list[
         tokens = tuple(graph.tokens[name] for name in edge.at)
         steps.append(ScatterStep(edge.source.owner, tokens, edge.at, edge.mode))
         sources |= {name: (edge.source.owner, graph.tokens[name]) for name in edge.at}
-    steps += [UnfilledStep(sources), TouchStep()]
+    steps.append(UnfilledStep(sources))
     return steps
 
 

@@ -119,8 +119,8 @@ class ComposedModel(MegatronModule):
 
         Returns:
             Logits [B, L, V] on the last stage, hidden states [L, B, H] before it; `(tensor, loss_mask)` if labels or a
-            loss mask are given, where the last stage's tensor is the unreduced loss [B, L] float32, 0 where ignored, and
-            the loss mask is [B, L].
+            loss mask are given, where the last stage's tensor is the unreduced loss [B, L] float32, 0 where ignored,
+            and the loss mask is [B, L].
 
         Raises:
             MissingInputError: something an edge needs was not given.

@@ -6,17 +6,18 @@ from typing import Any
 
 import torch
 from megatron.core import parallel_state
-from megatron.core.distributed import DistributedDataParallel, DistributedDataParallelConfig, finalize_model_grads
+from megatron.core.distributed import DistributedDataParallelConfig, finalize_model_grads
 from megatron.core.pipeline_parallel import get_forward_backward_func
 from torch import Tensor, distributed, nn
 
+from adapters.megatron.data_parallel import ComposedDataParallel
 from adapters.megatron.module import ComposedModel
 
 MicroBatch = dict[str, Any]
 """Keyword arguments of `ComposedModel.forward`, with `labels` and `loss_mask` [B, S]."""
 
 
-def data_parallel(model: ComposedModel, **settings: Any) -> DistributedDataParallel:
+def data_parallel(model: ComposedModel, **settings: Any) -> ComposedDataParallel:
     """A model whose gradients Megatron-Core sums over data-parallel ranks and divides by the tokens of all.
 
     Args:
@@ -26,10 +27,10 @@ def data_parallel(model: ComposedModel, **settings: Any) -> DistributedDataParal
     # Megatron-Core's other way is a mean of micro-batch means, which weighs a token by how many stand beside it.
     model.config.calculate_per_token_loss = True
     model.config.finalize_model_grads_func = finalize_model_grads
-    return DistributedDataParallel(model.config, DistributedDataParallelConfig(**settings), model)
+    return ComposedDataParallel(model, DistributedDataParallelConfig(**settings))
 
 
-def forward_backward(stages: Sequence[DistributedDataParallel], micro_batches: Sequence[MicroBatch]) -> float:
+def forward_backward(stages: Sequence[ComposedDataParallel], micro_batches: Sequence[MicroBatch]) -> float:
     """Gradients of one global batch, in `main_grad` of every parameter; what was there before is cleared.
 
     Args:

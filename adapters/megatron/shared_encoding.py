@@ -84,31 +84,3 @@ class _Gather(torch.autograd.Function):
         first = sum(ctx.rows[: ranks.everyone.rank()])
         own = gradient[first : first + ctx.rows[ranks.everyone.rank()]]
         return own * ranks.tensor.size(), None, None
-
-
-def touch(hidden_states: Tensor, parameters: list[nn.Parameter]) -> Tensor:
-    """The same values; a gradient of zero for parameters that a batch has no use for.
-
-    A rank without images has nothing for its tower's gradient, and would keep the others waiting: Megatron-Core sends
-    gradients as soon as all of a bucket are there, and counts.
-
-    Args:
-        hidden_states: any tensor that the loss depends on.
-        parameters: those that need gradients, and would get none.
-    """
-    if not parameters or not torch.is_grad_enabled():
-        return hidden_states
-    touched: Tensor = _Touch.apply(hidden_states, *parameters)
-    return touched
-
-
-class _Touch(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, hidden_states: Tensor, *parameters: Tensor) -> Tensor:
-        ctx.like = [(parameter.shape, parameter.dtype, parameter.device) for parameter in parameters]
-        return hidden_states.view_as(hidden_states)
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, ...]:
-        zeros = [torch.zeros((), dtype=dtype, device=device).expand(shape) for shape, dtype, device in ctx.like]
-        return gradients[0], *zeros

@@ -1,18 +1,18 @@
 """The graph as a flat list of steps: made once per pipeline stage, so that calling the model costs no graph work.
 
-A step reads and writes a `Call`, the values of one forward. Legend: S sequence, L this rank's part of it, B batch, H hidden, N feature
-rows, F metadata fields, R rotation columns.
+A step reads and writes a `Call`, the values of one forward. Legend: S sequence, L this rank's part of it, B batch, H
+hidden, N feature rows, F metadata fields, R rotation columns.
 """
 
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 from attrs import define, field, frozen
 from torch import Tensor, nn
 
-from adapters.megatron.shared_encoding import EncodingRanks, touch
+from adapters.megatron.shared_encoding import EncodingRanks
 from components.fusion.embed import embed_tokens
 from components.fusion.mask_metadata import MetadataLayout
 from components.fusion.rotary import position_ids_of, rotation
@@ -45,8 +45,6 @@ class Call:
     """[L] int64: this rank's positions; None: all."""
     encoding: EncodingRanks | None = None
     """Ranks that share the items; None: this one encodes all."""
-    unused: list[nn.Parameter] = field(factory=list)
-    """Parameters of towers and projectors that this batch has no use for on this rank."""
     embeddings: Tensor | None = None
     metadata: Tensor | None = None
     rotation: Tensor | None = None
@@ -75,7 +73,6 @@ class NodeStep:
         module: nn.Module = getattr(model, self.name)
         if not given:
             call.values[self.name] = None
-            call.unused += _trained(module)
             return
         if absent := [owner for argument, owner in self.sources.items() if inputs[argument] is None]:
             raise MissingInputError(f"{self.name} got {', '.join(given)} but not {', '.join(absent)}")
@@ -89,21 +86,20 @@ class NodeStep:
         else:
             call.item_rows[self.name] = call.item_rows[self.rows_from]
 
-    def _item_rows(self, inputs: dict[str, Tensor], rows: int) -> Tensor:
+    def _item_rows(self, inputs: Mapping[str, Any], rows: int) -> Tensor:
         found: Tensor = self.implementation.item_rows(self.section, rows, **inputs)
         return found
 
-    def _encode_share(self, module: nn.Module, call: Call, ranks: EncodingRanks, inputs: dict[str, Tensor]) -> None:
+    def _encode_share(self, module: nn.Module, call: Call, ranks: EncodingRanks, inputs: Mapping[str, Any]) -> None:
         items = next(iter(inputs.values())).shape[0]
         own = ranks.own_items(items)
         if own.start < own.stop:
             share = {argument: value[own] for argument, value in inputs.items()}
             features = self.implementation.run(module, self.section, **share)
         else:
-            call.unused += _trained(module)
             width, dtype = self.section.out_dim, next(module.parameters()).dtype
             # As differentiable as those of the other ranks: they exchange gradients in the backward pass.
-            features = torch.zeros(0, width, dtype=dtype, device=call.device, requires_grad=bool(_trained(module)))
+            features = torch.zeros(0, width, dtype=dtype, device=call.device, requires_grad=_trains(module))
         # Asked of all items, whatever this rank has encoded of them; the number of rows only counts where it does not
         # depend on the item.
         own_rows = features.shape[0] // max(own.stop - own.start, 1)
@@ -112,8 +108,8 @@ class NodeStep:
         call.values[self.name] = ranks.gather(features, ranks.rows_of_ranks(call.item_rows[self.name].tolist()))
 
 
-def _trained(module: nn.Module) -> list[nn.Parameter]:
-    return [parameter for parameter in module.parameters() if parameter.requires_grad]
+def _trains(module: nn.Module) -> bool:
+    return any(parameter.requires_grad for parameter in module.parameters())
 
 
 @frozen(eq=False)
@@ -225,14 +221,6 @@ class PositionStep:
             positions = position_ids_of(shape, call.cu_seqlens, self.offset)
         frequencies = getattr(model, self.decoder).frequencies(call.device)
         call.rotation = rotation(_own(positions, call), frequencies, self.dtype)
-
-
-class TouchStep:
-    """Parameters without use on this rank get a gradient of zero, so that no other rank waits for it."""
-
-    def __call__(self, model: nn.Module, call: Call) -> None:
-        assert call.embeddings is not None
-        call.embeddings = touch(call.embeddings, call.unused)
 
 
 def _own(values: Tensor, call: Call) -> Tensor:

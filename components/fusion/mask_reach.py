@@ -23,6 +23,10 @@ class _Block:
         key = self.keys[:, field]
         return (key >= self.least[:, field]) & (key <= self.most[:, field])
 
+    def within_group(self, field: int) -> Tensor:
+        """`within` of a field that is negative where a token is in no group."""
+        return self.within(field) & (self.keys[:, field] >= 0)
+
 
 def reach(rule: Rule, layout: MetadataLayout, metadata: Tensor, query_rows: slice) -> slice:
     """A stretch of keys outside of which no query of a block attends to anything; it holds the queries too.
@@ -55,9 +59,9 @@ def _possible(rule: Rule, layout: MetadataLayout, block: _Block) -> Tensor:
         case SameDocument():
             return block.within(Field.DOCUMENT)
         case SameRun():
-            return block.within(layout.run_field(rule))
+            return block.within_group(layout.run_field(rule))
         case Prefix():
-            return block.within(layout.prefix_field(rule))
+            return block.within_group(layout.prefix_field(rule))
         case Causal():
             return key <= most
         case Window(size=size):

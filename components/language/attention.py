@@ -1,12 +1,11 @@
 """Self-attention of one layer kind, made of the parts a spec names.
 
-Legend: S sequence (this rank's part under sequence and context parallelism at input and output), B batch, H hidden, N query heads and G
-key/value heads on this tensor-parallel rank, D head width, F metadata fields.
+Legend: S sequence (this rank's part under sequence and context parallelism at input and output), B batch, H hidden, N
+query heads and G key/value heads on this tensor-parallel rank, D head width, F metadata fields.
 """
 
 from typing import Any
 
-import torch
 import torch
 from megatron.core import tensor_parallel
 from megatron.core.models.backends import get_backend
@@ -88,8 +87,8 @@ class SelfAttention(MegatronModule):
 
         Args:
             hidden_states: [S, B, H], normed.
-            attention_mask: [B, F, S] int32 mask metadata (the argument's name is Megatron-Core's) of whole sequences, in
-                rank order under context parallelism.
+            attention_mask: [B, F, S] int32 mask metadata (the argument's name is Megatron-Core's) of whole sequences,
+                in rank order under context parallelism.
             rotary_pos_emb: [2, S, B, 1, R] cosines and sines of all layer kinds.
 
         Returns:

@@ -29,32 +29,38 @@ def importing(fault):
         RankShare.window = window
 
 
-def break_model(fault, model, batches):
-    """The micro-batches to run, after breaking what `fault` names."""
-    if fault == "head_norms_not_summed":
-        for name, module in model.language_model.named_modules():
-            if name.endswith(("q_norm", "k_norm")):
-                assert module.sum_over is not None
-                module.sum_over = None
-    elif fault == "router_scales_not_summed":
-        for name, parameter in model.named_parameters():
-            if name.endswith(("input_scale", "expert_scale")):
-                parameter.sequence_parallel = False
-    elif fault == "tied_table_summed_on_one_stage_only":
-        model.share_embeddings_and_output_weights = False
-    elif fault == "no_images_in_the_mask_of_the_last_stage" and model.post_process:
+def break_model(fault, model):
+    """Break what `fault` names in a model."""
+    match fault:
+        case "head_norms_not_summed":
+            for name, module in model.language_model.named_modules():
+                if name.endswith(("q_norm", "k_norm")):
+                    assert module.sum_over is not None
+                    module.sum_over = None
+        case "router_scales_not_summed":
+            for name, parameter in model.named_parameters():
+                if name.endswith(("input_scale", "expert_scale")):
+                    parameter.sequence_parallel = False
+        case "tied_table_summed_on_one_stage_only":
+            model.share_embeddings_and_output_weights = False
+        case "tower_not_summed":
+            for parameter in model.vision_tower.parameters():
+                parameter.average_gradients_across_tp_domain = False
+        case "masks_in_sequence_order":
+            model.language_model.register_forward_pre_hook(_masks_in_sequence_order)
+        case "positions_of_the_other_rank":
+            model.language_model.register_forward_pre_hook(_positions_of_the_other_rank)
+
+
+def break_batches(fault, model, batches):
+    """The micro-batches of this rank, without what `fault` names."""
+    last_stage, data_rank = model.post_process, parallel_state.get_data_parallel_rank()
+    if fault == "no_images_in_the_mask_of_the_last_stage" and last_stage:
         return [batch | {"input_ids": torch.full_like(batch["input_ids"], 5)} for batch in batches]
-    elif fault == "images_of_one_rank_lost" and parallel_state.get_data_parallel_rank() == 1:
-        features = [name for name, value in batches[0].items() if value is not None and name in PICTURES]
-        return [batch | dict.fromkeys(features) | {"input_ids": batch["input_ids"].clamp(max=100)} for batch in batches]
-    elif fault == "tower_not_summed":
-        for parameter in model.vision_tower.parameters():
-            parameter.average_gradients_across_tp_domain = False
-    elif fault == "masks_in_sequence_order":
-        model.language_model.register_forward_pre_hook(_masks_in_sequence_order)
-    elif fault == "positions_of_the_other_rank":
-        model.language_model.register_forward_pre_hook(_positions_of_the_other_rank)
-    elif fault == "borders_lost" or (fault == "borders_lost_on_the_last_stage" and model.post_process):
+    if fault == "images_of_one_rank_lost" and data_rank == 1:
+        text = [batch["input_ids"].clamp(max=100) for batch in batches]
+        return [batch | dict.fromkeys(PICTURES) | {"input_ids": ids} for batch, ids in zip(batches, text, strict=True)]
+    if fault == "borders_lost" or (fault == "borders_lost_on_the_last_stage" and last_stage):
         return [batch | {"cu_seqlens": batch["cu_seqlens"][[0, -1]]} for batch in batches]
     return batches
 

@@ -11,8 +11,8 @@ DATA = ("pictures", "pictures_on_one_rank", "text", "packed")
 class Layout:
     """One run.
 
-    sizes: for `runtime.init`; settings: overrides for `build`; wrapper: settings of the data-parallel wrapper; data: see
-    `batches.py`; frozen: whether the tower is; fault: what is broken on purpose; ranks: how many there are.
+    sizes: for `runtime.init`; settings: overrides for `build`; fault: what is broken on purpose; ranks: how many there
+    are; wrapper: settings of the data-parallel wrapper; data: see `batches.py`; frozen: whether the tower is.
     """
 
     name: str

@@ -38,7 +38,8 @@ def run(layout: Layout, folder: Path) -> None:
     ranks = parallel_state.get_data_parallel_world_size()
     share = len(batches) // ranks
     first = parallel_state.get_data_parallel_rank() * share
-    mine = faults.break_model(layout.fault, models[0], batches[first : first + share])
+    mine = faults.break_batches(layout.fault, models[0], batches[first : first + share])
+    faults.break_model(layout.fault, models[0])
     for model in models:
         model.freeze(freeze_vision_model=layout.frozen)
     with encoding(models) as encoded:

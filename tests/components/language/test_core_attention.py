@@ -1,0 +1,48 @@
+"""Block by block is the same attention, without a table of all pairs."""
+
+import pytest
+import torch
+
+from components.fusion.mask_metadata import MetadataLayout
+from components.language import core_attention
+from components.language.core_attention import DenseMasks, MaskedAttention
+from composer import masks
+
+TOKENS = {"image": 9}
+RULES = ("causal", "(causal | same_run(image)) & window(20)", "~causal | same_run(image)")
+
+
+def attention(rule: str) -> tuple[MaskedAttention, MetadataLayout]:
+    parsed = masks.parse(rule)
+    layout = MetadataLayout.for_rules([parsed], TOKENS)
+    return MaskedAttention(parsed, DenseMasks(layout), 0.3, 0.0), layout
+
+
+def heads(length: int, queries: int, seed: int = 0) -> list[torch.Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    shapes = ((queries, 2, 4, 8), (length, 2, 2, 8), (length, 2, 2, 8))
+    return [torch.randn(shape, generator=generator, dtype=torch.float64, requires_grad=True) for shape in shapes]
+
+
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("first", [0, 24])
+def test_blocks_equal_the_table(rule, first, monkeypatch):
+    """Outputs and gradients, for all queries and for one rank's share of them, two documents and padding."""
+    module, layout = attention(rule)
+    ids = torch.full((2, 96), 1)
+    ids[0, 10:45] = 9
+    ids[1, 60:70] = 9
+    valid = torch.ones(2, 96, dtype=torch.bool)
+    valid[0, :5], valid[1, 90:] = False, False
+    metadata = layout.build(ids, valid)
+    given = heads(96, 96 - 2 * first)
+    table = module(*given, metadata, first)
+    expected = torch.autograd.grad(table.square().sum(), given)
+
+    monkeypatch.setattr(core_attention, "TABLE_PAIRS", 1)
+    monkeypatch.setattr(core_attention, "BLOCK_QUERIES", 20)
+    blocks = module(*given, metadata, first)
+    assert torch.allclose(blocks, table, rtol=0, atol=1e-12)
+    found = torch.autograd.grad(blocks.square().sum(), given)
+    for one, other in zip(found, expected, strict=True):
+        assert torch.allclose(one, other, rtol=0, atol=1e-12)
