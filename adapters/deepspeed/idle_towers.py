@@ -13,7 +13,7 @@ import attrs
 from torch import Tensor, distributed, nn
 
 from adapters.megatron.module import ComposedModel
-from adapters.megatron.steps import Call, ScatterStep, Step, TouchStep, UnfilledStep
+from adapters.megatron.steps import Call, ScatterStep, Step, UnfilledStep
 
 NOTHING = 0.0
 """What features of a spare item count."""
@@ -42,8 +42,7 @@ class IdleTowers:
         for step in model.program.steps:
             if isinstance(step, UnfilledStep):
                 steps.append(self.clear)
-            if not isinstance(step, TouchStep):  # gradients of zero for what is idle: here it is not
-                steps.append(ScatterNothing(step, self) if isinstance(step, ScatterStep) else step)
+            steps.append(ScatterNothing(step, self) if isinstance(step, ScatterStep) else step)
         model.program = attrs.evolve(model.program, steps=tuple(steps))
 
     def held(self) -> int:
