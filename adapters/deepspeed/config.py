@@ -88,9 +88,7 @@ def zero_findings(settings: Training) -> list[tuple[str, str]]:
     if settings.zero.offload and settings.zero.stage == 0:
         found.append(("zero.offload", "moves to the CPU what ZeRO shares out: set zero.stage to 1, 2 or 3."))
     if settings.precision == "bf16" and settings.zero.stage == 0:
-        found.append(
-            ("zero.stage", "with bf16, gradients are summed in fp32 from stage 1 on: set zero.stage to 1.")
-        )
+        found.append(("zero.stage", "with bf16, gradients are summed in fp32 from stage 1 on: set zero.stage to 1."))
     return found
 
 

@@ -1,9 +1,11 @@
 """`deepspeed.initialize` for a composed model."""
 
+import os
 from collections.abc import Mapping
 from typing import Any
 
 import deepspeed
+import torch
 from deepspeed import ops
 from deepspeed.utils import set_z3_leaf_modules
 from megatron.core.transformer.moe.moe_layer import MoELayer
@@ -34,6 +36,8 @@ def start(
         # Whether an expert gets tokens depends on the data: ranks that gathered expert by expert might wait for each
         # other in vain. A layer's experts are gathered at once, which is quicker too.
         set_z3_leaf_modules(model, [MoELayer])
+    # DeepSpeed asks the launcher, of which there may be none, for the device that this process already has.
+    os.environ.setdefault("LOCAL_RANK", str(torch.device(torch.cuda.current_device()).index or 0))
     groups: Any = parameter_groups(model, graph, settings)
     engine, *_ = deepspeed.initialize(
         model=model,
