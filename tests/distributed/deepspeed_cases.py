@@ -12,7 +12,7 @@ from adapters.training.settings import OptimizerSettings, Stage, Training
 
 RANKS = 2
 STEPS = 20
-SAVED = 15  # steps before the checkpoint
+SAVED = 17  # steps before the checkpoint
 VARIANT = "experts"
 NODES = ("vision_tower", "embed_vision", "language_model")
 # After twenty steps of everything, a few of the projector alone.
