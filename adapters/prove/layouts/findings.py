@@ -117,13 +117,14 @@ def _changes(graph: Graph, alone: Alone, ranks: list[dict[str, Any]]) -> tuple[l
     whole = alone.batches[PACKED]
     seen = _gathered(whole, ranks)
     problems = []
-    for (kind, token, number, index), measured in sorted(seen.items()):
+    order = graph.decoder().config.layers.order
+    for (layer, token, number, index), measured in sorted(seen.items()):
         turn = turns(whole[number]["input_ids"], graph.tokens[token])[index]
-        expected = expected_changes(mask.rules[kind], graph, whole[number], turn)
+        expected = expected_changes(mask.rules[order[layer]], graph, whole[number], turn)
         end = int(whole[number]["cu_seqlens"][-1])
         for position in range(end):
             change = measured.get(position, math.nan)
-            where = f"{kind}: row {number}, token {position}, with the feature at token {turn.position}"
+            where = f"layer {layer}, {order[layer]}: row {number}, token {position}, with the feature at token {turn.position}"
             if math.isnan(change):
                 problems.append(f"{where}: on no rank")
             elif (change > UNCHANGED_BOUND) != expected[position]:
@@ -134,14 +135,14 @@ def _changes(graph: Graph, alone: Alone, ranks: list[dict[str, Any]]) -> tuple[l
     return shown, len(seen)
 
 
-def _gathered(whole: list[Any], ranks: list[dict[str, Any]]) -> dict[tuple[str, str, int, int], dict[int, float]]:
-    """By kind, token, micro-batch of the global batch and row: the change at each position; copies must agree."""
+def _gathered(whole: list[Any], ranks: list[dict[str, Any]]) -> dict[tuple[int, str, int, int], dict[int, float]]:
+    """By layer, token, micro-batch of the global batch and row: the change at each position; copies must agree."""
     data_ranks = max(rank["data_rank"] for rank in ranks) + 1
-    seen: dict[tuple[str, str, int, int], dict[int, float]] = {}
+    seen: dict[tuple[int, str, int, int], dict[int, float]] = {}
     for rank in ranks:
         first = len(whole) * rank["data_rank"] // data_ranks
         for change in rank["changes"]:
-            place = (change["kind"], change["token"], first + change["micro_batch"], change["turn"])
+            place = (change["layer"], change["token"], first + change["micro_batch"], change["turn"])
             at = seen.setdefault(place, {})
             for position, value in zip(change["positions"], change["changes"], strict=True):
                 # Where a row is turned more than once, or on several ranks, the largest change counts.

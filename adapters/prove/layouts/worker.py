@@ -134,16 +134,19 @@ def _encoding(stages: Sequence[ComposedModel]) -> Iterator[list[int]]:
 def _changes(
     stages: Sequence[ComposedModel], graph: Graph, alone: Alone, own: list[MicroBatch]
 ) -> list[dict[str, Any]]:
-    """For each layer kind, what changes with the rows of each scatter edge; on ranks of the last stage."""
+    """What changes with the rows of each scatter edge while each layer, whatever its stage, attends alone.
+
+    Found on ranks of the last stage.
+    """
     order = graph.decoder().config.layers.order
     found = []
     for edge in (edge for edge in graph.edges if isinstance(edge, ScatterEdge)):
         placeholder = graph.tokens[edge.at[0]]
         runs = max(len(who_changes.turns(batch["input_ids"], placeholder)) for batch in alone.batches[PACKED])
         rows = [who_changes.turns(batch["input_ids"], placeholder) for batch in own_batches(alone)[PACKED]]
-        for kind in dict.fromkeys(order):
-            changes = who_changes.changes(stages, edge.source.owner, order.index(kind), own, rows, runs)
-            found += [{"kind": kind, "token": edge.at[0], **asdict(change)} for change in changes]
+        for layer in range(len(order)):
+            changes = who_changes.changes(stages, edge.source.owner, layer, own, rows, runs)
+            found += [{"layer": layer, "token": edge.at[0], **asdict(change)} for change in changes]
     return found
 
 
