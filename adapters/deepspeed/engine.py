@@ -146,7 +146,7 @@ class DeepSpeedEngine:
         writes = self.data_rank == 0
         with whole_on(self.model, writes):
             if writes:
-                export_weights(self.model, folder, overwrite=True)
+                export_weights(self.model, folder, overwrite=True, alone=True)
         distributed.barrier()
 
     def _started(self) -> tuple[Any, IdleTowers]:

@@ -121,18 +121,20 @@ def _changes(graph: Graph, alone: Alone, ranks: list[dict[str, Any]]) -> tuple[l
     for (layer, token, number, index), measured in sorted(seen.items()):
         turn = turns(whole[number]["input_ids"], graph.tokens[token])[index]
         expected = expected_changes(mask.rules[order[layer]], graph, whole[number], turn)
-        end = int(whole[number]["cu_seqlens"][-1])
-        for position in range(end):
-            change = measured.get(position, math.nan)
-            where = f"layer {layer}, {order[layer]}: row {number}, token {position}, with the feature at token {turn.position}"
-            if math.isnan(change):
-                problems.append(f"{where}: on no rank")
-            elif (change > UNCHANGED_BOUND) != expected[position]:
-                problems.append(
-                    f"{where}: " + ("did not change and must" if expected[position] else "changed and must not")
-                )
+        for position in range(int(whole[number]["cu_seqlens"][-1])):
+            if said := _wrong_change(measured.get(position, math.nan), must=expected[position]):
+                where = f"layer {layer}, {order[layer]}: row {number}, token {position}"
+                problems.append(f"{where}, with the feature at token {turn.position}: {said}")
     shown = problems[:SHOWN] + ([f"and {len(problems) - SHOWN} more tokens"] if len(problems) > SHOWN else [])
     return shown, len(seen)
+
+
+def _wrong_change(change: float, *, must: bool) -> str | None:
+    if math.isnan(change):
+        return "on no rank"
+    if (change > UNCHANGED_BOUND) == must:
+        return None
+    return "did not change and must" if must else "changed and must not"
 
 
 def _gathered(whole: list[Any], ranks: list[dict[str, Any]]) -> dict[tuple[int, str, int, int], dict[int, float]]:

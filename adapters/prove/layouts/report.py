@@ -19,7 +19,7 @@ schedules, wrappers or packing. Bound for the loss and for every gradient: {boun
 - **loss, gradients**: the worst of three global batches: pictures in most rows, on some data-parallel ranks only, and
   none. Gradients are sent while others are computed.
 - **packed**: the worst gradient of four packed rows of two documents each, against the documents alone.
-- **rows turned**: feature rows whose sign was changed while one decoder layer attended alone, each layer in turn; exactly
+- **rows turned**: feature rows whose sign was changed while one decoder layer attended alone, each in turn; exactly
   the tokens that the mask rule lets see them changed, in their own document.
 - **images a rank**: encoded by each rank, of those in the packed rows; no image is encoded twice.
 - In every layout each role was frozen in turn, and gradient reached exactly the other nodes."""
