@@ -12,7 +12,7 @@ from adapters.megatron.module import ComposedModel
 from adapters.training.settings import Training
 from composer import Graph
 
-SEEDS_OF_A_STAGE = 100  # as far apart as Megatron-LM's
+SEEDS_OF_A_STAGE, SEEDS_OF_EXPERTS = 100, 10_000
 
 
 def build_stages(graph: Graph, settings: Training, weights: Path | None = None) -> list[ComposedModel]:
@@ -29,15 +29,21 @@ def build_stages(graph: Graph, settings: Training, weights: Path | None = None) 
     """
     layout = settings.layout
     runtime.init(seed=settings.seed, **group_sizes(layout))
-    # Layers of two stages must not start the same; tensor-parallel copies must, and so draw the same numbers.
-    torch.manual_seed(settings.seed + SEEDS_OF_A_STAGE * parallel_state.get_pipeline_model_parallel_rank())
+    torch.manual_seed(settings.seed + _apart())
     dtype = torch.bfloat16 if settings.precision == "bf16" else torch.float32
     places = range(layout.virtual_stages) if layout.virtual_stages > 1 else [None]
-    models = [build(graph, dtype=dtype, vp_stage=place, **model_overrides(layout)) for place in places]
+    overrides = model_overrides(layout) | {"transformer_impl": settings.transformer_impl}
+    models = [build(graph, dtype=dtype, vp_stage=place, **overrides) for place in places]
     for model in models:
         _fill(model, graph, weights)
         model.to(torch.cuda.current_device())
     return models
+
+
+def _apart() -> int:
+    """How far this rank's seed is from the run's: layers of two stages and experts of two ranks are no copies."""
+    stage = parallel_state.get_pipeline_model_parallel_rank()
+    return SEEDS_OF_A_STAGE * stage + SEEDS_OF_EXPERTS * parallel_state.get_expert_model_parallel_rank()
 
 
 def _fill(model: ComposedModel, graph: Graph, weights: Path | None) -> None:
@@ -56,8 +62,14 @@ def _fill(model: ComposedModel, graph: Graph, weights: Path | None) -> None:
 
 
 def _agree(model: ComposedModel) -> None:
-    """Replicas start from the weights of the first; experts have other replicas than all else."""
+    """What several ranks hold starts as the first of them has drawn it; experts have other holders than the rest."""
     groups = model.pg_collection
     for parameter in model.parameters():
-        group = groups.dp_cp if getattr(parameter, "allreduce", True) else groups.expt_dp
-        distributed.broadcast(parameter.data, group=group, group_src=0)
+        if not getattr(parameter, "allreduce", True):
+            holders = [groups.expt_dp]
+        elif getattr(parameter, "tensor_model_parallel", False):
+            holders = [groups.dp_cp]
+        else:
+            holders = [groups.dp_cp, groups.tp]
+        for group in holders:
+            distributed.broadcast(parameter.data, group=group, group_src=0)

@@ -73,6 +73,15 @@ CASES = (
 )
 
 
+FRESH = {
+    "tp2sp": Layout(tp=2, sequence_parallel=True),
+    "ep2": Layout(ep=2),
+    "ep2tp2sp": Layout(tp=2, ep=2, sequence_parallel=True),
+    "pp2": Layout(pp=2),
+}
+"""Layouts in which a model with experts is made without a checkpoint."""
+
+
 def as_batch(micro_batch: dict[str, Any]) -> Batch:
     """A micro-batch of `batches.py` as the loop's collator would give it."""
     counts = micro_batch["images_per_sample"]

@@ -12,8 +12,8 @@ from torch import distributed
 from adapters.megatron import runtime
 from adapters.megatron.engine import MegatronEngine
 from adapters.megatron.start import build_stages
-from adapters.training.settings import Stage
-from tests.distributed.engine_cases import CASES, LR, Case, as_batch
+from adapters.training.settings import Layout, Stage, Training
+from tests.distributed.engine_cases import CASES, FRESH, LR, STAGES, Case, as_batch
 from tests.distributed.graphs import tiny
 
 
@@ -57,9 +57,24 @@ def held(engine: MegatronEngine, stage: Stage, before: dict[str, torch.Tensor]) 
     }
 
 
+def fresh(layout: Layout) -> dict[str, dict]:
+    """Fresh parameters, by what Megatron-Core takes them for: of experts, parts of tensor-parallel ones, or copies."""
+    settings = Training(stages=STAGES, layout=layout, seed=3)
+    [model] = build_stages(tiny("experts"), settings)
+    found: dict[str, dict] = {"experts": {}, "parts": {}, "copies": {}}
+    for name, parameter in model.named_parameters():
+        part = "parts" if getattr(parameter, "tensor_model_parallel", False) else "copies"
+        found["experts" if ".local_experts." in name else part][name] = parameter.detach()
+    return found
+
+
 if __name__ == "__main__":
     torch.set_num_threads(1)
     for each in CASES:
         found = run(each, Path(sys.argv[1]))
         torch.save(found, Path(sys.argv[1]) / f"{each.id}.{distributed.get_rank()}.steps.pt")
+        runtime.leave()
+    for name, layout in FRESH.items():
+        found = fresh(layout)
+        torch.save(found, Path(sys.argv[1]) / f"fresh.{name}.{distributed.get_rank()}.pt")
         runtime.leave()

@@ -96,3 +96,23 @@ def test_frozen_parameters_have_neither_gradients_nor_optimizer_state(case, rank
     whole = ranks[case.id][0]["holds"][-1]
     if case.settings.distributed_optimizer and "dp2" in case.name:
         assert together == sum(whole["sizes"].values())
+
+
+@pytest.mark.parametrize(
+    ("layout", "different"), [("tp2sp", {"parts"}), ("ep2", {"experts"}), ("ep2tp2sp", {"parts", "experts"})]
+)
+def test_fresh_parameters_are_the_same_where_they_are_copies_and_only_there(layout, different, ranks, data):
+    first, second = (torch.load(data / f"fresh.{layout}.{rank}.pt", weights_only=True) for rank in (0, 1))
+    for kind, values in first.items():
+        assert values.keys() == second[kind].keys()
+        random = {name for name, value in values.items() if value.unique().numel() > 1}
+        same = {name for name in random if torch.equal(values[name], second[kind][name])}
+        assert random, kind
+        assert same == (set() if kind in different else random), kind
+
+
+def test_fresh_layers_of_two_pipeline_ranks_differ(ranks, data):
+    first, second = (torch.load(data / f"fresh.pp2.{rank}.pt", weights_only=True) for rank in (0, 1))
+    names = [name for name in first["parts"].keys() & second["parts"].keys() if ".layers.0." in name]
+    assert names
+    assert not [name for name in names if torch.equal(first["parts"][name], second["parts"][name])]
