@@ -50,8 +50,9 @@ check: $(STAMP) ## what CI runs besides the tests: format, lint, types, import c
 	$(BIN)/pyright
 	$(BIN)/lint-imports
 
-cards: $(STAMP) ## write docs/models/: parity with transformers for every shipped spec
+cards: $(STAMP) ## write docs/models/: parity with transformers, and layouts against one rank, for every shipped spec
 	$(BIN)/vlm-composer parity specs/gemma4_vl.yaml --card docs/models
+	$(BIN)/vlm-composer prove specs/gemma4_vl.yaml --layout all --write docs/models
 
 bench: $(STAMP) ## the composed model beside the same modules wired by hand; a spec of thousands of nodes
 	$(BIN)/python benchmarks/composition.py

@@ -1,6 +1,7 @@
 """`vlm-composer doctor`: what is installed, and what can run here."""
 
 import importlib.util
+from importlib.metadata import version
 from pathlib import Path
 
 from adapters.cli.installation import Finding, name_findings, package_findings, python_finding
@@ -61,9 +62,10 @@ def transformer_engine() -> tuple[str, bool, str]:
 
 
 def deepspeed() -> tuple[str, bool, str]:
-    """Whether DeepSpeed is there."""
-    installed = importlib.util.find_spec("deepspeed") is not None
-    return "DeepSpeed", installed, "" if installed else "pip install 'vlm-composer[deepspeed]'"
+    """Whether DeepSpeed is there, and which."""
+    if importlib.util.find_spec("deepspeed") is None:
+        return "DeepSpeed", False, "pip install 'vlm-composer[deepspeed]'"
+    return "DeepSpeed", True, version("deepspeed")
 
 
 def quickstart() -> tuple[str, bool, str]:

@@ -1,6 +1,7 @@
 """`vlm-composer prove`: perturb one feature row and check who may see it."""
 
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Any
 
 from cyclopts import Parameter
 
@@ -15,16 +16,47 @@ def prove(
     hf: Hf = None,
     set_: Overrides = [],  # noqa: B006 (cyclopts reads the default)
     seed: Annotated[int, Parameter(help="Seed of weights and batch.")] = 0,
+    layout: Annotated[
+        str | None,
+        Parameter(help="Prove these instead of one process: tp2,pp2,tp2xpp2, …; all: every documented one."),
+    ] = None,
+    write: Annotated[
+        Path | None, Parameter(help="With --layout: folder to write the table NAME.layouts.md to.")
+    ] = None,
 ) -> int:
     """Change one projected feature row at a time, each layer kind alone, and check exactly who changed.
 
     Also freezes every choice of nodes and checks which parameters gradient reaches. On a tiny model of the spec. Exit
     status 1 if anything is not as the mask rules say.
+
+    With `--layout`, each rank is a process of this machine, and loss, every gradient, packed documents, pictures on
+    some ranks only, frozen nodes and who sees whom are held against one process. `x` joins parts of a layout: tpN, ppN,
+    vpN (virtual stages), cpN, epN, etpN, dpN, sp (sequence parallel), do (distributed optimizer).
     """
     file = spec_file(spec)
+    if layout is not None:
+        return _under_layouts(file, hf, set_, seed, layout, write)
     quiet()
     from adapters import prove as proofs
 
     report = proofs.run(file, hf, set_, seed=seed)
     report.print()
+    return report.exit_code
+
+
+def _under_layouts(file: Path, hf: Any, overrides: list[str], seed: int, text: str, write: Path | None) -> int:
+    from adapters.prove.layouts import EVERY_LAYOUT, parse_layouts
+
+    layouts = parse_layouts(EVERY_LAYOUT if text == "all" else text)
+    quiet()
+    from rich.console import Console
+
+    from adapters.prove.layouts.report import print_report, write_page
+    from adapters.prove.layouts.running import run
+
+    console = Console()
+    report = run(file, layouts, hf, overrides, seed=seed, progress=lambda text: console.print(text, style="dim"))
+    print_report(report, console)
+    if write is not None:
+        console.print(f"{write_page(report, write)}")
     return report.exit_code

@@ -87,6 +87,11 @@ class ComposedModel(MegatronModule):
         """The language model, whatever the spec calls it."""
         return getattr(self, self.program.decoder)
 
+    def own_positions(self, length: int) -> Tensor:
+        """[L] int64: which of `length` positions this context-parallel rank answers for; all without such ranks."""
+        order = self._sequence_share.rank_order(length, torch.device(torch.cuda.current_device()))
+        return self._sequence_share.own(order)
+
     def set_input_tensor(self, input_tensor: Tensor | list[Tensor]) -> None:
         """Hidden states [S, B, H] from the previous pipeline stage, as Megatron-Core's schedules hand them over."""
         self.decoder_node.set_input_tensor(input_tensor)

@@ -94,6 +94,15 @@ def pipeline_place(vp_stage: int | None = None) -> tuple[bool, bool]:
     return parallel_state.is_pipeline_first_stage(**stage), parallel_state.is_pipeline_last_stage(**stage)
 
 
+def leave() -> None:
+    """Give up the layout, its groups and their threads; the processes stay joined, and `init` may choose another."""
+    known: Any = distributed.distributed_c10d._world.pg_map  # noqa: SLF001 (torch names no groups otherwise)
+    parallel_state.destroy_model_parallel()
+    for group in list(known):
+        if group is not distributed.group.WORLD:
+            distributed.destroy_process_group(group)
+
+
 def destroy() -> None:
     """Leave all groups."""
     parallel_state.destroy_model_parallel()

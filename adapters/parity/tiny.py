@@ -51,6 +51,19 @@ def shrink(plain: dict[str, Any]) -> dict[str, Any]:
     return _move_tokens(tiny)
 
 
+def splittable(tiny: dict[str, Any], ranks: int) -> dict[str, Any]:
+    """A tiny configuration whose text heads can be shared out to `ranks` tensor-parallel ranks."""
+    text = tiny.get("text_config", tiny)
+    heads = ("num_attention_heads", "num_key_value_heads")
+    wider = {name: text[name] * ranks for name in heads if text.get(name)}
+    kinds = {
+        name: kind | {each: kind[each] * ranks for each in heads if each in kind}
+        for name, kind in text.get("kinds", {}).items()
+    }
+    text = text | wider | ({"kinds": kinds} if kinds else {})
+    return tiny | {"text_config": text} if "text_config" in tiny else text
+
+
 def _is_part(value: Any) -> bool:
     return isinstance(value, dict) and "model_type" in value
 

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from adapters.deepspeed.config import zero_findings
 from adapters.training.layout_settings import layout_findings
 from adapters.training.settings import Training
 
@@ -41,6 +42,8 @@ def _engine_findings(settings: Training) -> list[tuple[str, str]]:
             found.append((f"optimizer.lr_multipliers.{node}", f"{factor} is negative."))
     if settings.engine == "deepspeed" and settings.distributed_optimizer:
         found.append(("distributed_optimizer", "is Megatron-Core's; with `engine: deepspeed` set zero.stage to 1."))
+    if settings.engine == "deepspeed":
+        found += zero_findings(settings)
     if settings.engine == "megatron":
         if settings.zero.stage:
             found.append(("zero.stage", "is DeepSpeed's: set `engine: deepspeed`, or use distributed_optimizer."))

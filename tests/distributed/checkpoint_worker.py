@@ -10,11 +10,10 @@ from pathlib import Path
 import psutil
 import pytest
 import torch
-from megatron.core import parallel_state
 from torch import distributed
 
 from adapters.huggingface.checkpoint_error import CheckpointError
-from adapters.megatron import checkpoint
+from adapters.megatron import checkpoint, runtime
 from tests.distributed import checkpoint_faults
 from tests.distributed.checkpoint_cases import FAULTS, FURTHER, RESHARDED, RESUMED, SAVED, SOURCES, START, Case, Hop
 from tests.distributed.checkpoint_run import Run, checkpoint_of
@@ -63,7 +62,7 @@ def _batches(case: Case, folder: Path) -> list:
 
 def _report(found: dict, folder: Path, name: str) -> None:
     torch.save(found, folder / f"{name}.{distributed.get_rank()}.pt")
-    parallel_state.destroy_model_parallel()
+    runtime.leave()
 
 
 if __name__ == "__main__":

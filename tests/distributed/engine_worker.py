@@ -7,9 +7,9 @@ import sys
 from pathlib import Path
 
 import torch
-from megatron.core import parallel_state
 from torch import distributed
 
+from adapters.megatron import runtime
 from adapters.megatron.engine import MegatronEngine
 from adapters.megatron.start import build_stages
 from adapters.training.settings import Layout, Stage, Training
@@ -73,8 +73,8 @@ if __name__ == "__main__":
     for each in CASES:
         found = run(each, Path(sys.argv[1]))
         torch.save(found, Path(sys.argv[1]) / f"{each.id}.{distributed.get_rank()}.steps.pt")
-        parallel_state.destroy_model_parallel()
+        runtime.leave()
     for name, layout in FRESH.items():
         found = fresh(layout)
         torch.save(found, Path(sys.argv[1]) / f"fresh.{name}.{distributed.get_rank()}.pt")
-        parallel_state.destroy_model_parallel()
+        runtime.leave()

@@ -1,7 +1,27 @@
 """Layouts that are imported into and exported from, and what goes wrong in some of them on purpose."""
 
-from tests.distributed.layouts import SP, Layout
+from typing import Any
 
+from attrs import field, frozen
+
+
+@frozen
+class Layout:
+    """Sizes for `runtime.init`, overrides for `build`, what is broken on purpose, how many ranks."""
+
+    name: str
+    variant: str
+    sizes: dict[str, int]
+    settings: dict[str, Any] = field(factory=dict)
+    fault: str | None = None
+    ranks: int = 2
+
+    @property
+    def id(self) -> str:
+        return f"{self.variant}-{self.name}" + (f"-{self.fault}" if self.fault else "")
+
+
+SP = {"sequence_parallel": True}
 VIRTUAL = {"virtual_pipeline_model_parallel_size": 2}
 LAYOUTS = (
     Layout("tp2", "dense", {"tp": 2}),

@@ -9,7 +9,6 @@ import sys
 from pathlib import Path
 
 import torch
-from megatron.core import parallel_state
 from megatron.core.optimizer import OptimizerConfig, get_megatron_optimizer
 from torch import distributed
 
@@ -20,10 +19,9 @@ from adapters.huggingface.import_weights import import_weights
 from adapters.megatron import build, checkpoint, runtime
 from adapters.megatron.schedule import data_parallel, forward_backward
 from tests.distributed.export_faults import broken
-from tests.distributed.export_layouts import EVERY, GRADIENTS, MAX_SHARD_BYTES, SAVED
+from tests.distributed.export_layouts import EVERY, GRADIENTS, MAX_SHARD_BYTES, SAVED, Layout
 from tests.distributed.graphs import tiny
-from tests.distributed.layouts import Layout
-from tests.distributed.worker import counting
+from tests.distributed.reading import counting
 
 
 def run(layout: Layout, folder: Path) -> None:
@@ -48,7 +46,7 @@ def run(layout: Layout, folder: Path) -> None:
         checkpoint.save(folder / "checkpoints" / "step-00000001", stages, optimizer, {})
     if layout.id in GRADIENTS:
         export_gradients(models, folder, layout)
-    parallel_state.destroy_model_parallel()
+    runtime.leave()
 
 
 def export_gradients(models, folder: Path, layout: Layout) -> None:

@@ -1,111 +1,69 @@
-"""The layouts under test, and the faults that each must show."""
+"""The layouts under test, and what is broken on purpose in some of them."""
 
 from typing import Any
 
-from attrs import field, frozen
+from adapters.prove.layouts.job import Case
+from adapters.prove.layouts.names import NamedLayout
+from adapters.training.layout_settings import Layout
 
-DATA = ("pictures", "pictures_on_one_rank", "text", "packed")
 
-
-@frozen
-class Layout:
-    """One run.
-
-    sizes: for `runtime.init`; settings: overrides for `build`; fault: what is broken on purpose; ranks: how many there
-    are; wrapper: settings of the data-parallel wrapper; data: see `batches.py`; frozen: whether the tower is.
-    """
-
-    name: str
-    variant: str
-    sizes: dict[str, int]
-    settings: dict[str, Any] = field(factory=dict)
-    fault: str | None = None
-    ranks: int = 2
-    wrapper: dict[str, Any] = field(factory=dict)
-    data: str = "pictures"
-    frozen: bool = False
-
-    @property
-    def id(self) -> str:
-        marks = [self.data] * (self.data != "pictures") + ["frozen"] * self.frozen + [self.fault] * bool(self.fault)
-        return "-".join([self.variant, self.name, *map(str, marks)])
+def case(variant: str, name: str, data_ranks: int = 1, optimizer: bool = False, **fields: Any) -> Case:
+    return Case(variant, NamedLayout(name, Layout(**fields), data_ranks, optimizer))
 
 
 SP = {"sequence_parallel": True}
-RECOMPUTE = {"recompute_granularity": "full", "recompute_method": "uniform", "recompute_num_layers": 1}
-SELECTIVE = {"recompute_granularity": "selective", "recompute_modules": ["core_attn", "mlp"]}
-SELECTIVE_EXPERTS = {"recompute_granularity": "selective", "recompute_modules": ["core_attn", "moe"]}
-# Buckets of a few tensors each: gradients are sent while others are still being computed.
-OVERLAP = {"overlap_grad_reduce": True, "bucket_size": 20_000}
-LAYOUTS = (
-    Layout("tp2", "dense", {"tp": 2}),
-    Layout("tp2sp", "dense", {"tp": 2}, SP),
-    Layout("tp2sp", "experts", {"tp": 2}, SP),
-    Layout("ep2", "experts", {"ep": 2}),
-    Layout("ep2tp2", "experts", {"ep": 2, "tp": 2}, SP),
-    Layout("pp2", "dense", {"pp": 2}),
-    Layout("pp2", "experts", {"pp": 2}),
-    Layout("pp2vp2", "dense", {"pp": 2, "virtual_pipeline_model_parallel_size": 2}),
-    Layout("pp2vp2", "experts", {"pp": 2, "virtual_pipeline_model_parallel_size": 2}),
-    Layout("pp2_first_stage_smaller", "dense", {"pp": 2}, {"num_layers_in_first_pipeline_stage": 1}),
-    Layout("cp2", "dense", {"cp": 2}),
-    Layout("cp2", "experts", {"cp": 2}),
-    Layout("dp2", "dense", {}),
-    Layout("dp2", "experts", {}),
-    # Recomputation.
-    Layout("tp2sp_recompute", "experts", {"tp": 2}, SP | RECOMPUTE),
-    Layout("cp2_recompute", "experts", {"cp": 2}, RECOMPUTE),
-    Layout("cp2_recompute_attention", "dense", {"cp": 2}, SELECTIVE),
-    Layout("tp2sp_recompute_parts", "experts", {"tp": 2}, SP | SELECTIVE_EXPERTS),
-    Layout("pp2_recompute_parts", "experts", {"pp": 2}, SELECTIVE_EXPERTS),
-    # Pictures on some ranks, in some micro-batches, or nowhere.
-    Layout("dp2_overlap", "experts", {}, wrapper=OVERLAP),
-    Layout("dp2_overlap", "experts", {}, wrapper=OVERLAP, data="pictures_on_one_rank"),
-    Layout("dp2_overlap", "dense", {}, wrapper=OVERLAP, data="text"),
-    Layout("pp2", "dense", {"pp": 2}, data="text"),
-    Layout("tp2", "dense", {"tp": 2}, data="text"),
-    Layout("cp2", "dense", {"cp": 2}, data="text"),
-    Layout("tp2sp_overlap", "experts", {"tp": 2}, SP, wrapper=OVERLAP),
-    # A frozen tower.
-    Layout("dp2_overlap", "dense", {}, wrapper=OVERLAP, frozen=True),
-    Layout("tp2sp", "experts", {"tp": 2}, SP, frozen=True),
-    Layout("pp2", "dense", {"pp": 2}, frozen=True),
-    Layout("cp2", "experts", {"cp": 2}, frozen=True),
-    # Several documents in a row.
-    Layout("tp2sp", "experts", {"tp": 2}, SP, data="packed"),
-    Layout("cp2", "dense", {"cp": 2}, data="packed"),
-    Layout("cp2", "experts", {"cp": 2}, data="packed"),
-    Layout("pp2", "dense", {"pp": 2}, data="packed"),
-    Layout("pp2", "experts", {"pp": 2}, data="packed"),
-    Layout("pp2vp2", "dense", {"pp": 2, "virtual_pipeline_model_parallel_size": 2}, data="packed"),
-    Layout("ep2", "experts", {"ep": 2}, data="packed"),
-    Layout("dp2_overlap", "experts", {}, wrapper=OVERLAP, data="packed"),
+ATTENTION = {"recompute": "selective", "recompute_modules": ("core_attn", "mlp")}
+EXPERTS = {"recompute": "selective", "recompute_modules": ("core_attn", "moe")}
+TWO_RANKS = (
+    case("dense", "tp2", tp=2),
+    case("dense", "tp2sp", tp=2, **SP),
+    case("experts", "tp2sp", tp=2, **SP),
+    case("experts", "ep2", 2, ep=2),
+    case("experts", "ep2tp2", ep=2, tp=2, **SP),
+    case("experts", "etp2tp2", etp=2, tp=2, **SP),
+    case("dense", "pp2", pp=2),
+    case("experts", "pp2", pp=2),
+    case("dense", "pp2vp2", pp=2, virtual_stages=2),
+    case("experts", "pp2vp2", pp=2, virtual_stages=2),
+    case("dense", "pp2_first_stage_smaller", pp=2, first_stage_layers=1),
+    case("dense", "cp2", cp=2),
+    case("experts", "cp2", cp=2),
+    case("dense", "dp2", 2),
+    case("experts", "dp2", 2),
+    case("experts", "dp2do", 2, optimizer=True),
+    case("experts", "tp2sp_recompute", tp=2, **SP, recompute="full"),
+    case("experts", "cp2_recompute", cp=2, recompute="full"),
+    case("dense", "cp2_recompute_attention", cp=2, **ATTENTION),
+    case("experts", "tp2sp_recompute_parts", tp=2, **SP, **EXPERTS),
+    case("experts", "pp2_recompute_parts", pp=2, **EXPERTS),
 )
-COMBINED = (
-    Layout("pp2xtp2", "dense", {"pp": 2, "tp": 2}, ranks=4),
-    Layout("pp2xtp2sp", "experts", {"pp": 2, "tp": 2}, SP, ranks=4),
-    Layout("pp2xep2", "experts", {"pp": 2, "ep": 2}, ranks=4),
-    Layout("ep2xtp2xdp2", "experts", {"tp": 2, "ep": 2}, SP, ranks=4),
-    Layout("cp2xtp2", "dense", {"cp": 2, "tp": 2}, ranks=4),
-    Layout("cp2xtp2sp", "experts", {"cp": 2, "tp": 2}, SP, ranks=4),
-    Layout("cp2xpp2", "experts", {"cp": 2, "pp": 2}, ranks=4),
-    Layout("cp2xep2", "experts", {"cp": 2, "ep": 2}, ranks=4),
-    Layout("ep4xtp2", "experts", {"tp": 2, "ep": 4}, SP, ranks=4),
-    Layout("cp2xtp2sp", "experts", {"cp": 2, "tp": 2}, SP, ranks=4, data="packed"),
-    Layout("cp2xpp2", "dense", {"cp": 2, "pp": 2}, ranks=4, data="packed"),
-    Layout("cp2xdp2_overlap", "experts", {"cp": 2}, ranks=4, wrapper=OVERLAP, data="pictures_on_one_rank"),
-    Layout("tp2xdp2_overlap", "dense", {"tp": 2}, ranks=4, wrapper=OVERLAP, data="pictures_on_one_rank"),
+FOUR_RANKS = (
+    case("dense", "pp2tp2", pp=2, tp=2),
+    case("experts", "pp2tp2sp", pp=2, tp=2, **SP),
+    case("experts", "pp2ep2", 2, pp=2, ep=2),
+    case("experts", "ep2tp2dp2", 2, tp=2, ep=2, **SP),
+    case("dense", "cp2tp2", cp=2, tp=2),
+    case("experts", "cp2tp2sp", cp=2, tp=2, **SP),
+    case("experts", "cp2pp2", cp=2, pp=2),
+    case("experts", "cp2ep2dp2", 2, cp=2, ep=2),
+    case("experts", "ep4tp2", 2, tp=2, ep=4, **SP),
+    case("dense", "tp2dp2do", 2, True, tp=2),
+    case("dense", "cp4", cp=4),
 )
+# Case, what is broken (`faults.py`), and what the proof says.
 FAULTS = (
-    Layout("tp2", "dense", {"tp": 2}, fault="head_norms_not_summed"),
-    Layout("tp2", "dense", {"tp": 2}, fault="tower_not_summed"),
-    Layout("tp2sp", "experts", {"tp": 2}, SP, fault="router_scales_not_summed"),
-    Layout("ep2", "experts", {"ep": 2}, fault="experts_of_the_other_rank"),
-    Layout("pp2", "dense", {"pp": 2}, fault="no_images_in_the_mask_of_the_last_stage"),
-    Layout("pp2", "dense", {"pp": 2}, fault="tied_table_summed_on_one_stage_only"),
-    Layout("dp2", "dense", {}, fault="images_of_one_rank_lost"),
-    Layout("cp2", "dense", {"cp": 2}, fault="masks_in_sequence_order"),
-    Layout("cp2", "dense", {"cp": 2}, fault="positions_of_the_other_rank"),
-    Layout("cp2", "dense", {"cp": 2}, fault="borders_lost", data="packed"),
-    Layout("pp2", "experts", {"pp": 2}, fault="borders_lost_on_the_last_stage", data="packed"),
+    (case("dense", "tp2_head_norms", tp=2), "head_norms_not_summed", "q_norm.weight differs"),
+    (case("dense", "tp2_tower", tp=2), "tower_not_summed", "the gradient of model.vision_tower"),
+    (case("dense", "tp2_images", tp=2), "every_rank_encodes_all", "images were encoded as [5, 5]"),
+    (case("experts", "tp2sp_router", tp=2, **SP), "router_scales_not_summed", "router.scale differs"),
+    (case("experts", "ep2_experts", 2, ep=2), "experts_of_the_other_rank", "the loss differs"),
+    (case("dense", "pp2_mask", pp=2), "no_images_in_the_mask_of_the_last_stage", "did not change and must"),
+    (case("dense", "pp2_tied", pp=2), "tied_table_summed_on_one_stage_only", "embed_tokens.weight differs"),
+    (case("dense", "dp2_images", 2), "images_of_one_rank_lost", "the loss differs"),
+    (case("dense", "dp2_gradient", 2), "gradients_of_one_rank_lost", "differs by"),
+    (case("dense", "cp2_masks", cp=2), "masks_in_sequence_order", "and must"),
+    (case("dense", "cp2_positions", cp=2), "positions_of_the_other_rank", "the loss differs"),
+    (case("dense", "cp2_borders", cp=2), "borders_lost", "packed documents: the loss differs"),
+    (case("experts", "pp2_borders", pp=2), "borders_lost_on_the_last_stage", "changed and must not"),
+    (case("dense", "pp2_frozen", pp=2), "freezing_ignored", "tower frozen: gradient reaches vision_tower"),
 )

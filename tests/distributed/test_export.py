@@ -15,9 +15,9 @@ from adapters.huggingface.checkpoint import INDEX
 from adapters.huggingface.export_weights import export_weights
 from adapters.huggingface.import_weights import import_weights
 from adapters.megatron import build
+from adapters.prove.layouts.findings import BOUND
 from tests.distributed.export_layouts import COMBINED, LAYOUTS, MAX_SHARD_BYTES, REFUSED, SWAPPED
 from tests.distributed.graphs import VARIANTS, tiny
-from tests.distributed.test_layouts import BOUND
 
 ROOT = Path(__file__).parents[2]
 

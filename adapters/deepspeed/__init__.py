@@ -1,0 +1,1 @@
+"""The composed model under DeepSpeed's ZeRO: data parallelism with optimizer, gradients and parameters partitioned."""

@@ -1,0 +1,113 @@
+"""The global batches that layouts are proved on: micro-batches for ranks, and the same samples for one process."""
+
+from typing import Any
+
+import torch
+from attrs import frozen
+from megatron.core.packed_seq_params import PackedSeqParams
+
+from adapters.parity.batch import FIRST_TEXT_TOKEN, Batch
+
+OF_TOKENS = ("input_ids", "labels", "loss_mask", "attention_mask")
+PACKED_MULTIPLE = 8
+"""Packed rows are padded to a multiple of this, so that four ranks can share their tokens."""
+
+MicroBatch = dict[str, Any]
+"""Keyword arguments of the model; `cu_seqlens` [documents + 1] int32 stands for the document borders (`arguments`)."""
+
+
+@frozen
+class GlobalBatch:
+    """Micro-batches of one row each; `alone`: the same samples for one process, batch by batch, never packed."""
+
+    micro_batches: list[MicroBatch]
+    alone: list[MicroBatch]
+
+    @property
+    def images(self) -> list[int]:
+        """Of each micro-batch."""
+        return [int(each["images_per_sample"].sum()) for each in self.micro_batches]
+
+
+def global_batches(batch: Batch) -> dict[str, GlobalBatch]:
+    """From the parity batch: three rows with pictures, four rows of each kind."""
+    names = tuple(batch.features)
+    rows = [_row(batch, number) for number in range(3)]
+    texts = [_text(batch.input_ids.shape[1], FIRST_TEXT_TOKEN + shift, names) for shift in (0, 17, 37, 8)]
+    documents = [_document(row) for row in (*rows, texts[0])]
+    pairs = [documents[:2], documents[2:], documents[1:3], [documents[3], documents[0]]]
+    longest = max(sum(document["input_ids"].shape[1] for document in pair) for pair in pairs)
+    length = -(-longest // PACKED_MULTIPLE) * PACKED_MULTIPLE
+    return {
+        # The last row has no picture, the third is padded in front.
+        "pictures": GlobalBatch([*rows, texts[0]], [*rows, texts[0]]),
+        # Half of the data-parallel ranks have none at all.
+        "pictures on some ranks": GlobalBatch([*rows[:2], *texts[:2]], [*rows[:2], *texts[:2]]),
+        "no pictures": GlobalBatch(texts, texts),
+        "packed documents": GlobalBatch(
+            [_packed(pair, length, names) for pair in pairs], [document for pair in pairs for document in pair]
+        ),
+    }
+
+
+def _row(batch: Batch, row: int) -> MicroBatch:
+    """One row with its own pictures."""
+    counts = batch.images_per_sample
+    end = int(counts[: row + 1].sum())
+    own, here = slice(end - int(counts[row]), end), slice(row, row + 1)
+    of_tokens = {name: getattr(batch, name)[here] for name in OF_TOKENS}
+    features = {name: value[own] for name, value in batch.features.items()}
+    return of_tokens | {"loss_mask": batch.loss_mask[here].float(), "images_per_sample": counts[here]} | features
+
+
+def _text(length: int, first: int, features: tuple[str, ...]) -> MicroBatch:
+    ids = torch.arange(first, first + length)[None]
+    return {
+        "input_ids": ids,
+        "attention_mask": torch.ones_like(ids, dtype=torch.bool),
+        "labels": ids.roll(-1, 1),
+        "loss_mask": torch.ones(ids.shape),
+        "images_per_sample": torch.zeros(1, dtype=torch.int64),
+        **dict.fromkeys(features),
+    }
+
+
+def _document(row: MicroBatch) -> MicroBatch:
+    """A row without its padding."""
+    valid = row["attention_mask"][0]
+    return row | {name: row[name][:, valid] for name in OF_TOKENS}
+
+
+def _packed(documents: list[MicroBatch], length: int, features: tuple[str, ...]) -> MicroBatch:
+    """Documents end to end in one row, then padding."""
+    lengths = [document["input_ids"].shape[1] for document in documents]
+    row = {
+        name: torch.nn.functional.pad(
+            torch.cat([document[name] for document in documents], 1), (0, length - sum(lengths))
+        )
+        for name in ("input_ids", "labels", "loss_mask")
+    }
+    pictured = [document for document in documents if document[features[0]] is not None]
+    return row | {
+        **{name: torch.cat([document[name] for document in pictured]) for name in features},
+        "images_per_sample": torch.stack([document["images_per_sample"] for document in documents]).sum(0),
+        "cu_seqlens": torch.tensor([0, *torch.tensor(lengths).cumsum(0)], dtype=torch.int32),
+    }
+
+
+def arguments(micro_batch: MicroBatch, device: torch.device | int) -> dict[str, Any]:
+    """What the model is called with, on a device."""
+    there = {name: None if value is None else value.to(device) for name, value in micro_batch.items()}
+    borders = there.pop("cu_seqlens", None)
+    if borders is None:
+        return there
+    packed = PackedSeqParams(qkv_format="thd", cu_seqlens_q=borders, cu_seqlens_kv=borders)
+    return there | {"packed_seq_params": packed}
+
+
+def documents_of(micro_batch: MicroBatch) -> list[int]:
+    """The number of the document of every token of a packed row, -1 at padding behind the last."""
+    borders = micro_batch["cu_seqlens"].tolist()
+    length = micro_batch["input_ids"].shape[1]
+    numbers = [number for number, end in enumerate(borders[1:]) for _ in range(end - borders[number])]
+    return numbers + [-1] * (length - len(numbers))

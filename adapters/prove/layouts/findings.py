@@ -1,0 +1,152 @@
+"""What the ranks of a case found, put together and held against one process alone."""
+
+import json
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from attrs import frozen
+
+from adapters.prove.layouts.gradient_errors import Part, relative_errors, worst
+from adapters.prove.layouts.job import Alone, Case
+from adapters.prove.layouts.who_changes import expected_changes, turns
+from adapters.prove.layouts.worker import PACKED
+from adapters.prove.report import UNCHANGED_BOUND
+from composer import Graph
+from composer.edges import MaskEdge
+
+BOUND = 1e-5
+"""Relative, in float32: of the loss, and of every gradient by norm."""
+SHOWN = 4
+
+
+@frozen
+class BatchProof:
+    """One global batch: relative difference of the loss (worst rank) and of gradients; images encoded by rank."""
+
+    name: str
+    loss: float
+    gradient: float
+    worst: str
+    images: int
+    encoded: tuple[int, ...]
+
+
+@frozen
+class LayoutProof:
+    """One model under one layout. `rows` feature rows were turned around; `problems` says everything that is wrong."""
+
+    case: Case
+    batches: tuple[BatchProof, ...]
+    rows: int
+    problems: tuple[str, ...]
+
+    @property
+    def green(self) -> bool:
+        return not self.problems
+
+
+def layout_proof(case: Case, graph: Graph, alone: Alone, folder: Path) -> LayoutProof:
+    """Read what every rank left, and compare."""
+    ranks = [json.loads((folder / f"{case.id}.{rank}.json").read_text("utf-8")) for rank in range(case.named.ranks)]
+    batches = tuple(_batch(name, alone, ranks) for name in alone.batches)
+    problems = [
+        problem
+        for name, batch in zip(alone.batches, batches, strict=True)
+        for problem in _wrong(name, batch, alone, ranks)
+    ]
+    problems += _sharing(case, batches, alone)
+    problems += _frozen(graph, ranks)
+    found, rows = _changes(graph, alone, ranks)
+    return LayoutProof(case, batches, rows, (*problems, *found))
+
+
+def _batch(name: str, alone: Alone, ranks: list[dict[str, Any]]) -> BatchProof:
+    right = alone.losses[name]
+    found = [rank["batches"][name] for rank in ranks]
+    errors = _errors(found)
+    last = max(errors, key=lambda each: worst(errors[each]))
+    return BatchProof(
+        name,
+        max((abs(each["loss"] - right) / abs(right) for each in found), key=worst),
+        errors[last],
+        last,
+        sum(int(batch["images_per_sample"].sum()) for batch in alone.batches[name]),
+        tuple(each["encoded"] for each in found),
+    )
+
+
+def _errors(found: list[dict[str, Any]]) -> dict[str, float]:
+    return relative_errors([Part(**part | {"at": tuple(part["at"])}) for each in found for part in each["parts"]])
+
+
+def _wrong(name: str, batch: BatchProof, alone: Alone, ranks: list[dict[str, Any]]) -> Iterator[str]:
+    if not batch.loss <= BOUND:
+        yield f"{name}: the loss differs by {batch.loss:.1e}"
+    errors = _errors([rank["batches"][name] for rank in ranks])
+    yield from (f"{name}: no rank has the gradient of {lost}" for lost in sorted(alone.gradients[name].keys() - errors))
+    wrong = {each: error for each, error in errors.items() if not error <= BOUND}
+    for each in sorted(wrong, key=lambda each: -worst(wrong[each]))[:SHOWN]:
+        yield f"{name}: the gradient of {each} differs by {wrong[each]:.1e}"
+    if len(wrong) > SHOWN:
+        yield f"{name}: and {len(wrong) - SHOWN} more gradients differ"
+
+
+def _sharing(case: Case, batches: tuple[BatchProof, ...], alone: Alone) -> Iterator[str]:
+    """No image twice, and no rank of those that see the same batch more than its share."""
+    layout = case.named.layout
+    for batch in batches:
+        counts = [int(each["images_per_sample"].sum()) for each in alone.batches[batch.name]]
+        most = sum(-(-count // (layout.tp * layout.cp)) for count in counts)
+        if sum(batch.encoded) != batch.images or max(batch.encoded) > most:
+            yield f"{batch.name}: {batch.images} images were encoded as {list(batch.encoded)} by the ranks"
+
+
+def _frozen(graph: Graph, ranks: list[dict[str, Any]]) -> Iterator[str]:
+    for role in ranks[0]["frozen"]:
+        reached = {node for rank in ranks for node in rank["frozen"][role]}
+        expected = {node for node in graph.nodes if graph.component(node).role != role}
+        yield from (f"{role} frozen: gradient reaches {node}" for node in sorted(reached - expected))
+        yield from (f"{role} frozen: no gradient reaches {node}" for node in sorted(expected - reached))
+
+
+def _changes(graph: Graph, alone: Alone, ranks: list[dict[str, Any]]) -> tuple[list[str], int]:
+    """Tokens that changed and must not, or must and did not; and how many rows were turned."""
+    (mask,) = (edge for edge in graph.edges if isinstance(edge, MaskEdge))
+    whole = alone.batches[PACKED]
+    seen = _gathered(whole, ranks)
+    problems = []
+    order = graph.decoder().config.layers.order
+    for (layer, token, number, index), measured in sorted(seen.items()):
+        turn = turns(whole[number]["input_ids"], graph.tokens[token])[index]
+        expected = expected_changes(mask.rules[order[layer]], graph, whole[number], turn)
+        for position in range(int(whole[number]["cu_seqlens"][-1])):
+            if said := _wrong_change(measured.get(position, math.nan), must=expected[position]):
+                where = f"layer {layer}, {order[layer]}: row {number}, token {position}"
+                problems.append(f"{where}, with the feature at token {turn.position}: {said}")
+    shown = problems[:SHOWN] + ([f"and {len(problems) - SHOWN} more tokens"] if len(problems) > SHOWN else [])
+    return shown, len(seen)
+
+
+def _wrong_change(change: float, *, must: bool) -> str | None:
+    if math.isnan(change):
+        return "on no rank"
+    if (change > UNCHANGED_BOUND) == must:
+        return None
+    return "did not change and must" if must else "changed and must not"
+
+
+def _gathered(whole: list[Any], ranks: list[dict[str, Any]]) -> dict[tuple[int, str, int, int], dict[int, float]]:
+    """By layer, token, micro-batch of the global batch and row: the change at each position; copies must agree."""
+    data_ranks = max(rank["data_rank"] for rank in ranks) + 1
+    seen: dict[tuple[int, str, int, int], dict[int, float]] = {}
+    for rank in ranks:
+        first = len(whole) * rank["data_rank"] // data_ranks
+        for change in rank["changes"]:
+            place = (change["layer"], change["token"], first + change["micro_batch"], change["turn"])
+            at = seen.setdefault(place, {})
+            for position, value in zip(change["positions"], change["changes"], strict=True):
+                # Where a row is turned more than once, or on several ranks, the largest change counts.
+                at[position] = max(value, at.get(position, 0.0))
+    return seen

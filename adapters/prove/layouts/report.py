@@ -1,0 +1,88 @@
+"""The layout table, for the terminal and for the documentation."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from adapters.prove.layouts.findings import BOUND, BatchProof, LayoutProof
+from adapters.prove.layouts.running import LayoutsReport
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+INTRODUCTION = """\
+# {spec} under parallel layouts
+
+Written by `vlm-composer prove specs/{spec}.yaml --layout all --write docs/models`. Tiny models with the structure of
+the spec's default checkpoint, in float32, each rank a process; the measure is one process, sample by sample, without
+schedules, wrappers or packing. Bound for the loss and for every gradient: {bound}, relative.
+
+- **loss, gradients**: the worst of three global batches: pictures in most rows, on some data-parallel ranks only, and
+  none. Gradients are sent while others are computed.
+- **packed**: the worst gradient of four packed rows of two documents each, against the documents alone.
+- **rows turned**: feature rows whose sign was changed while one decoder layer attended alone, each in turn; exactly
+  the tokens that the mask rule lets see them changed, in their own document.
+- **images a rank**: encoded by each rank, of those in the packed rows; no image is encoded twice.
+- In every layout each role was frozen in turn, and gradient reached exactly the other nodes."""
+
+
+def print_report(report: LayoutsReport, console: "Console | None" = None) -> None:
+    """A line for each model and layout, then everything that is wrong."""
+    from rich.console import Console
+    from rich.table import Table
+
+    console = console or Console()
+    table = Table(title=f"{report.spec}: against one rank", title_justify="left")
+    for heading in ("model", "layout"):
+        table.add_column(heading, no_wrap=True)
+    for heading in ("ranks", "loss", "gradients", "packed", "rows turned", "images a rank"):
+        table.add_column(heading, justify="right")
+    for proof in report.proofs:
+        table.add_row(*_cells(proof), style=None if proof.green else "red")
+    console.print(table)
+    for proof in report.proofs:
+        for problem in proof.problems:
+            text = f"{proof.case.variant} {proof.case.named.name}: {problem}"
+            console.print(text, style="red", markup=False, highlight=False)
+    console.print("proved" if report.exit_code == 0 else "NOT PROVED")
+
+
+def _cells(proof: LayoutProof) -> tuple[str, ...]:
+    packed = [batch for batch in proof.batches if batch.name.startswith("packed")]
+    others = [batch for batch in proof.batches if batch not in packed]
+    named = proof.case.named
+    sequence = " +sp" if named.layout.sequence_parallel and "sp" not in named.name else ""
+    return (
+        proof.case.variant,
+        named.name + sequence,
+        str(named.ranks),
+        f"{max(batch.loss for batch in others):.0e}",
+        f"{max(batch.gradient for batch in others):.0e}",
+        f"{max(batch.gradient for batch in packed):.0e}",
+        str(proof.rows),
+        _images(packed[0]),
+    )
+
+
+def _images(batch: BatchProof) -> str:
+    return " ".join(map(str, batch.encoded)) + f" of {batch.images}"
+
+
+def write_page(report: LayoutsReport, folder: Path) -> Path:
+    """`NAME.layouts.md`: what was compared, and the table. Returns its path."""
+    about = INTRODUCTION.format(spec=report.spec, bound=f"{BOUND:.0e}")
+    lines = [
+        *about.splitlines(),
+        "",
+        "| model | layout | ranks | loss | gradients | packed | rows turned | images a rank |",
+        "|---|---|---|---|---|---|---|---|",
+        *("| " + " | ".join(_cells(proof)) + " |" for proof in report.proofs),
+        "",
+        *(
+            f"- **{proof.case.variant} {proof.case.named.name}**: {text}"
+            for proof in report.proofs
+            for text in proof.problems
+        ),
+    ]
+    path = folder / f"{report.spec}.layouts.md"
+    path.write_text("\n".join(lines).rstrip() + "\n", encoding="utf-8")
+    return path

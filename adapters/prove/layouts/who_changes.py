@@ -1,0 +1,162 @@
+"""Feature rows turned around under a layout, on packed documents, with one decoder layer attending alone.
+
+Legend: L tokens of a row on this rank, V vocabulary.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from attrs import frozen
+from megatron.core.pipeline_parallel import get_forward_backward_func
+from torch import Tensor, nn
+
+from adapters.megatron.module import ComposedModel
+from adapters.prove.layouts.batches import MicroBatch, arguments, documents_of
+from composer import masks
+from composer.graph import Graph
+
+
+@frozen
+class Turn:
+    """One feature row of a micro-batch, and the token it goes to."""
+
+    row: int
+    position: int
+
+
+@frozen
+class Change:
+    """Relative change of the logits of a rank's tokens when one row is turned around."""
+
+    micro_batch: int
+    turn: int
+    positions: tuple[int, ...]
+    changes: tuple[float, ...]
+
+
+def turns(ids: Tensor, placeholder: int) -> tuple[Turn, ...]:
+    """First, middle and last row of every stretch of placeholders of a row [1, S]."""
+    places = (ids[0] == placeholder).nonzero().flatten().tolist()
+    starts = [index for index, place in enumerate(places) if index == 0 or places[index - 1] != place - 1]
+    ends = [start - 1 for start in [*starts[1:], len(places)]][: len(starts)]
+    rows = [row for first, last in zip(starts, ends, strict=True) for row in (first, (first + last) // 2, last)]
+    return tuple(Turn(row, places[row]) for row in dict.fromkeys(rows))
+
+
+def expected_changes(rule: masks.Rule, graph: Graph, batch: MicroBatch, turn: Turn) -> list[bool]:
+    """Which tokens of a packed row must change: by the rule's own meaning, pair by pair, and documents."""
+    names = {token: name for name, token in graph.tokens.items()}
+    documents = documents_of(batch)
+    row = batch["input_ids"][0].tolist()
+    sequence = masks.Layout(tuple(names.get(token) for token in row), tuple(documents))
+    key = turn.position
+    return [
+        query == key or (documents[query] == documents[key] and masks.allowed(rule, query, key, sequence))
+        for query in range(len(row))
+    ]
+
+
+def changes(
+    stages: Sequence[ComposedModel],
+    source: str,
+    layer: int,
+    batches: Sequence[MicroBatch],
+    rows: Sequence[tuple[Turn, ...]],
+    runs: int,
+) -> list[Change]:
+    """Run all stages of this rank once for each row that is turned, one row of every micro-batch at a time.
+
+    Args:
+        stages: this rank's, in order; collective over all ranks.
+        source: the node whose features are placed.
+        layer: the decoder layer that attends, counted over all stages.
+        batches: this rank's micro-batches, packed rows of one length.
+        rows: what to turn in each.
+        runs: as many as the longest of all ranks' `rows` has.
+
+    Returns:
+        What changed, on ranks of the last stage.
+    """
+    found = []
+    with torch.no_grad(), _attending_alone(stages, layer):
+        reference = _logits(stages, batches)
+        for turn in range(runs):
+            chosen = [own[turn % len(own)].row for own in rows]
+            with _turned(stages[0], source, chosen):
+                logits = _logits(stages, batches)
+            for number, (before, after) in enumerate(zip(reference, logits, strict=True)):
+                change = (after - before).norm(dim=-1) / before.norm(dim=-1)
+                index = turn % len(rows[number])
+                found.append(Change(number, index, _positions(stages[0], batches[number]), tuple(change[0].tolist())))
+    return found
+
+
+def _positions(model: ComposedModel, batch: MicroBatch) -> tuple[int, ...]:
+    return tuple(model.own_positions(batch["input_ids"].shape[1]).tolist())
+
+
+def _logits(stages: Sequence[ComposedModel], batches: Sequence[MicroBatch]) -> list[Tensor]:
+    """[1, L, V] of each micro-batch on ranks of the last stage; elsewhere nothing."""
+    found: list[Tensor] = []
+
+    def keep(logits: Tensor) -> tuple[Tensor, Tensor, dict[str, Any]]:
+        found.append(logits)
+        return logits.sum(), torch.ones((), dtype=torch.int, device=logits.device), {}
+
+    def forward_step(iterator: Iterator[MicroBatch], model: nn.Module) -> tuple[Tensor, Any]:
+        given = arguments(next(iterator), torch.cuda.current_device())
+        asked = {name: value for name, value in given.items() if name not in {"labels", "loss_mask"}}
+        return model(**asked, runtime_gather_output=True), keep
+
+    get_forward_backward_func()(
+        forward_step_func=forward_step,
+        data_iterator=[iter(batches) for _ in stages],
+        model=list(stages),
+        num_microbatches=len(batches),
+        seq_length=batches[0]["input_ids"].shape[1],
+        micro_batch_size=1,
+        forward_only=True,
+    )
+    return found
+
+
+@contextmanager
+def _attending_alone(stages: Sequence[ComposedModel], chosen: int) -> Iterator[None]:
+    """Attention of every other layer adds nothing."""
+    layers = [layer for stage in stages for layer in stage.decoder_node.decoder.layers]
+    silenced = [layer.self_attention.linear_proj.weight for layer in layers if layer.layer_number - 1 != chosen]
+    kept = [weight.detach().clone() for weight in silenced]
+    for weight in silenced:
+        weight.zero_()
+    try:
+        yield
+    finally:
+        for weight, values in zip(silenced, kept, strict=True):
+            weight.copy_(values)
+
+
+@contextmanager
+def _turned(first: ComposedModel, source: str, rows: Sequence[int]) -> Iterator[None]:
+    """In micro-batch n, row `rows[n]` of what `source` answers has its sign changed."""
+    if not first.pre_process:
+        yield
+        return
+    running = iter(range(len(rows)))
+    current = [0]
+
+    def begin(_module: nn.Module, _args: Any) -> None:
+        current[0] = next(running)
+
+    def turn(_module: nn.Module, _args: Any, output: Tensor) -> Tensor:
+        output = output.clone()
+        output[rows[current[0]]] *= -1
+        return output
+
+    handles = [first.register_forward_pre_hook(begin), first.get_submodule(source).register_forward_hook(turn)]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
