@@ -19,6 +19,9 @@ class Flags:
 
     engine: Annotated[Literal["megatron", "deepspeed"] | None, _flag("What runs optimizer steps.")] = None
     precision: Annotated[Literal["fp32", "bf16"] | None, _flag("Of parameters and activations.")] = None
+    transformer_impl: Annotated[
+        Literal["local", "transformer_engine"] | None, _flag("Whose linears, norms and causal attention.")
+    ] = None
     tp: Annotated[int | None, _flag("Tensor-parallel ranks.")] = None
     pp: Annotated[int | None, _flag("Pipeline ranks.")] = None
     virtual_stages: Annotated[int | None, _flag("Pipeline stages of each pipeline rank.")] = None
@@ -34,5 +37,5 @@ class Flags:
 def overridden(settings: "Training", flags: Flags) -> "Training":
     """The settings with what was given in their place."""
     given: dict[str, Any] = {name: value for name, value in asdict(flags).items() if value is not None}
-    whole = {name: given.pop(name) for name in ("engine", "precision") if name in given}
+    whole = {name: given.pop(name) for name in ("engine", "precision", "transformer_impl") if name in given}
     return evolve(settings, layout=evolve(settings.layout, **given), **whole)

@@ -32,7 +32,8 @@ def build_stages(graph: Graph, settings: Training, weights: Path | None = None) 
     torch.manual_seed(settings.seed + _apart())
     dtype = torch.bfloat16 if settings.precision == "bf16" else torch.float32
     places = range(layout.virtual_stages) if layout.virtual_stages > 1 else [None]
-    models = [build(graph, dtype=dtype, vp_stage=place, **model_overrides(layout)) for place in places]
+    overrides = model_overrides(layout) | {"transformer_impl": settings.transformer_impl}
+    models = [build(graph, dtype=dtype, vp_stage=place, **overrides) for place in places]
     for model in models:
         _fill(model, graph, weights)
         model.to(torch.cuda.current_device())

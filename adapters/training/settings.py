@@ -89,6 +89,12 @@ class Training:
         default="fp32",
         metadata=_doc("Of parameters and activations; with bf16 the optimizer keeps fp32 parameters and gradients."),
     )
+    transformer_impl: Literal["local", "transformer_engine"] = field(
+        default="local",
+        metadata=_doc(
+            "Linears, norms, experts and causal attention of torch, or of Transformer Engine (GPU, extra `te`)."
+        ),
+    )
     layout: Layout = field(factory=Layout, metadata=_doc("Model parallelism."))
     distributed_optimizer: bool = field(
         default=False, metadata=_doc("Share optimizer state out over data-parallel ranks.")
