@@ -18,8 +18,8 @@ ROUNDED = 1e-2
 
 @frozen
 class Case:
-    """name; variant of the model; data: of `adapters.prove.layouts.batches`; changes: settings that differ from those of
-    one rank; bound: of losses and gradient norms, relative to those of one rank; bucket_size: see the engine.
+    """name; variant of the model; data: of `adapters.prove.layouts.batches`; changes: settings other than those of one
+    rank; bound: of losses and gradient norms, relative to those of one rank; bucket_size: see the engine.
     """
 
     name: str
