@@ -1,6 +1,7 @@
 """This rank's pipeline stages with the weights that training starts from."""
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from megatron.core import parallel_state
@@ -32,7 +33,7 @@ def build_stages(graph: Graph, settings: Training, weights: Path | None = None) 
     torch.manual_seed(settings.seed + _apart())
     dtype = torch.bfloat16 if settings.precision == "bf16" else torch.float32
     places = range(layout.virtual_stages) if layout.virtual_stages > 1 else [None]
-    overrides = model_overrides(layout) | {"transformer_impl": settings.transformer_impl}
+    overrides: dict[str, Any] = model_overrides(layout) | {"transformer_impl": settings.transformer_impl}
     models = [build(graph, dtype=dtype, vp_stage=place, **overrides) for place in places]
     for model in models:
         _fill(model, graph, weights)
