@@ -2,7 +2,7 @@
 
 from attrs import evolve, frozen
 
-from tests.distributed.layouts import SP, Layout
+from tests.distributed.export_layouts import SP, Layout
 
 START = 1  # the step of the checkpoint that one rank writes and every layout begins with
 SAVED = 2  # the step that every layout saves

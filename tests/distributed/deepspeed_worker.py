@@ -18,6 +18,7 @@ from adapters.deepspeed.whole_weights import copy_weights
 from adapters.huggingface.import_weights import import_weights
 from adapters.megatron import build, runtime
 from adapters.megatron.engine import MegatronEngine
+from adapters.prove.layouts.job import WEIGHTS, read_alone
 from adapters.training.problems import NonFiniteError
 from tests.distributed.deepspeed_cases import (
     CASES,
@@ -170,11 +171,11 @@ def optimized(engine, case):
 
 def main(folder, chosen):
     rank = distributed.get_rank()
-    rows = torch.load(folder / f"{VARIANT}.pictures.pt", weights_only=True)
+    rows = read_alone(folder / VARIANT).batches["pictures"]
 
     def model():
         made = build(tiny(VARIANT)).train()
-        import_weights(made, folder / VARIANT)
+        import_weights(made, folder / VARIANT / WEIGHTS)
         return made
 
     found = {"megatron": megatron(model(), rows, rank)}

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import torch
 from attrs import evolve, field, frozen
 
 from adapters.training.collator import Batch
@@ -19,8 +18,8 @@ ROUNDED = 1e-2
 
 @frozen
 class Case:
-    """name; variant of the model; data: see `batches.py`; changes: settings that differ from those of one rank; bound:
-    of losses and gradient norms, relative to those of one rank; bucket_size: see the engine.
+    """name; variant of the model; data: of `adapters.prove.layouts.batches`; changes: settings other than those of one
+    rank; bound: of losses and gradient norms, relative to those of one rank; bucket_size: see the engine.
     """
 
     name: str
@@ -49,7 +48,7 @@ class Case:
 SHARED: dict[str, Any] = {"distributed_optimizer": True}
 OVERLAP: dict[str, Any] = {"overlap": True}
 BF16: dict[str, Any] = {"precision": "bf16"}
-HALF = "pictures_on_one_rank"
+HALF = "pictures on some ranks"
 CASES = (
     Case("dp2", "experts"),
     Case("dp2_shared", "experts", SHARED),
@@ -59,7 +58,7 @@ CASES = (
     # As with a tower of some billion parameters: many buckets, and one rank without any use for it.
     Case("dp2_overlap_many_buckets", "experts", OVERLAP, HALF, bucket_size=2000),
     Case("dp2_shared_overlap_many_buckets", "dense", SHARED | OVERLAP, HALF, bucket_size=2000),
-    Case("dp2_text", "dense", SHARED | OVERLAP, "text"),
+    Case("dp2_text", "dense", SHARED | OVERLAP, "no pictures"),
     Case("ep2_shared", "experts", SHARED | {"layout": Layout(ep=2)}),
     Case("tp2sp", "experts", {"layout": Layout(tp=2, sequence_parallel=True)}),
     Case("tp2sp_shared_overlap", "experts", SHARED | OVERLAP | {"layout": Layout(tp=2, sequence_parallel=True)}, HALF),
@@ -83,6 +82,5 @@ FRESH = {
 
 
 def as_batch(micro_batch: dict[str, Any]) -> Batch:
-    """A micro-batch of `batches.py` as the loop's collator would give it."""
-    counts = micro_batch["images_per_sample"]
-    return Batch(**micro_batch | {"images_per_sample": torch.zeros(1, dtype=torch.int64) if counts is None else counts})
+    """A micro-batch of a global batch as the loop's collator would give it."""
+    return Batch(**micro_batch)

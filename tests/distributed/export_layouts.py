@@ -60,6 +60,5 @@ REFUSED = (
     Layout("pp2", "dense", {"pp": 2}, fault="a_tensor_of_rank_1_has_no_name"),
 )
 EVERY = (*LAYOUTS, *COMBINED, SWAPPED, *REFUSED)
-GRADIENTS = {"experts-etp2tp2"}
 SAVED = "experts-ep2tp2"
 MAX_SHARD_BYTES = 100_000

@@ -17,9 +17,10 @@ from adapters.huggingface.composed_tensors import rank_tensors
 from adapters.huggingface.export_weights import export_weights
 from adapters.huggingface.import_weights import import_weights
 from adapters.megatron import build, checkpoint, runtime
-from adapters.megatron.schedule import data_parallel, forward_backward
+from adapters.megatron.schedule import data_parallel
+from adapters.prove.layouts.job import WEIGHTS
 from tests.distributed.export_faults import broken
-from tests.distributed.export_layouts import EVERY, GRADIENTS, MAX_SHARD_BYTES, SAVED, Layout
+from tests.distributed.export_layouts import EVERY, MAX_SHARD_BYTES, SAVED, Layout
 from tests.distributed.graphs import tiny
 from tests.distributed.reading import counting
 
@@ -31,7 +32,7 @@ def run(layout: Layout, folder: Path) -> None:
     models = [build(graph, vp_stage=stage, **layout.settings).train() for stage in range(virtual) or [None]]
     with counting() as read:
         for model in models:
-            import_weights(model, folder / layout.variant)
+            import_weights(model, folder / layout.variant / WEIGHTS)
     held = sum(tensor.nbytes for model in models for tensor in rank_tensors(model).values())
     told = None
     with broken(layout.fault, models[0], folder / layout.id):
@@ -44,21 +45,7 @@ def run(layout: Layout, folder: Path) -> None:
         stages = [data_parallel(model) for model in models]
         optimizer = get_megatron_optimizer(OptimizerConfig(optimizer="adam", lr=1e-3), stages)
         checkpoint.save(folder / "checkpoints" / "step-00000001", stages, optimizer, {})
-    if layout.id in GRADIENTS:
-        export_gradients(models, folder, layout)
     runtime.leave()
-
-
-def export_gradients(models, folder: Path, layout: Layout) -> None:
-    """Of one step, as if they were weights."""
-    batches = torch.load(folder / f"{layout.variant}.{layout.data}.pt", weights_only=True)
-    loss = forward_backward([data_parallel(model) for model in models], batches)
-    with torch.no_grad():
-        for model in models:
-            for parameter in model.parameters():
-                parameter.copy_(parameter.main_grad)
-    export_weights(models, folder / f"{layout.id}-gradients")
-    torch.save(loss, folder / f"{layout.id}-gradients.{distributed.get_rank()}.pt")
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ import torch
 from adapters.huggingface.export_weights import export_weights
 from adapters.huggingface.import_weights import import_weights
 from adapters.megatron import build
+from adapters.prove.layouts.job import WEIGHTS
 from tests.distributed.deepspeed_cases import CASES, FAULTS, HANGS, RANKS, SAVED, SLOW, STAGES, STEPS, VARIANT
 from tests.distributed.graphs import tiny
 
@@ -39,12 +40,12 @@ def found_by(folder, cases):
 
 
 @pytest.fixture(scope="session")
-def fast(single, folder):
+def fast(folder):
     return found_by(folder, [*CASES, *FAULTS])
 
 
 @pytest.fixture(scope="session")
-def slow(single, folder):
+def slow(folder):
     return found_by(folder, SLOW)
 
 
@@ -111,7 +112,7 @@ def test_a_loss_that_is_no_number_changes_nothing(case, found):
 def test_an_export_is_that_of_one_process_with_these_weights(case, found, folder):
     """Bit for bit; the weights are those that DeepSpeed itself gathers."""
     model = build(tiny(VARIANT))
-    import_weights(model, folder / VARIANT)  # there are buffers too
+    import_weights(model, folder / VARIANT / WEIGHTS)  # there are buffers too
     for name, parameter in model.named_parameters():
         parameter.data.copy_(found[0][case.id]["weights"][name])
     alone = export_weights(model, folder / case.id / "alone", overwrite=True)
@@ -127,7 +128,7 @@ def test_a_fault_shows(case, fast):
 
 
 @pytest.mark.slow
-def test_without_idle_towers_ranks_wait_for_each_other_or_fail(single, folder):
+def test_without_idle_towers_ranks_wait_for_each_other_or_fail(folder):
     try:
         done = start(folder, [HANGS], 60)
     except subprocess.TimeoutExpired:

@@ -10,8 +10,8 @@ import torch
 
 from adapters.parity.batch import make_batch
 from adapters.parity.oracle import build_oracle, no_progress_bars
+from adapters.prove.layouts.batches import global_batches
 from tests.distributed import engine_worker
-from tests.distributed.batches import global_batches
 from tests.distributed.engine_cases import CASES, STAGES
 from tests.distributed.graphs import VARIANTS, tiny
 

@@ -1,4 +1,4 @@
-"""The Megatron engine on one card: bf16, the distributed optimizer, checkpoints, and where no number first appears."""
+"""The Megatron engine on one card: bf16 with the distributed optimizer, checkpoints, and a number that is none."""
 
 from pathlib import Path
 from typing import Any

@@ -9,8 +9,8 @@ from megatron.core.packed_seq_params import PackedSeqParams
 from adapters.parity.batch import FIRST_TEXT_TOKEN, Batch
 
 OF_TOKENS = ("input_ids", "labels", "loss_mask", "attention_mask")
-PACKED_MULTIPLE = 8
-"""Packed rows are padded to a multiple of this, so that four ranks can share their tokens."""
+MULTIPLE = 8
+"""Rows are padded to a multiple of this, so that four ranks can share their tokens."""
 
 MicroBatch = dict[str, Any]
 """Keyword arguments of the model; `cu_seqlens` [documents + 1] int32 stands for the document borders (`arguments`)."""
@@ -32,12 +32,12 @@ class GlobalBatch:
 def global_batches(batch: Batch) -> dict[str, GlobalBatch]:
     """From the parity batch: three rows with pictures, four rows of each kind."""
     names = tuple(batch.features)
-    rows = [_row(batch, number) for number in range(3)]
-    texts = [_text(batch.input_ids.shape[1], FIRST_TEXT_TOKEN + shift, names) for shift in (0, 17, 37, 8)]
+    rows = [_padded(_row(batch, number)) for number in range(3)]
+    texts = [_padded(_text(batch.input_ids.shape[1], FIRST_TEXT_TOKEN + shift, names)) for shift in (0, 17, 37, 8)]
     documents = [_document(row) for row in (*rows, texts[0])]
     pairs = [documents[:2], documents[2:], documents[1:3], [documents[3], documents[0]]]
     longest = max(sum(document["input_ids"].shape[1] for document in pair) for pair in pairs)
-    length = -(-longest // PACKED_MULTIPLE) * PACKED_MULTIPLE
+    length = longest + -longest % MULTIPLE
     return {
         # The last row has no picture, the third is padded in front.
         "pictures": GlobalBatch([*rows, texts[0]], [*rows, texts[0]]),
@@ -70,6 +70,12 @@ def _text(length: int, first: int, features: tuple[str, ...]) -> MicroBatch:
         "images_per_sample": torch.zeros(1, dtype=torch.int64),
         **dict.fromkeys(features),
     }
+
+
+def _padded(row: MicroBatch) -> MicroBatch:
+    """A row with padding behind it."""
+    more = (0, -row["input_ids"].shape[1] % MULTIPLE)
+    return row | {name: torch.nn.functional.pad(row[name], more) for name in OF_TOKENS}
 
 
 def _document(row: MicroBatch) -> MicroBatch:

@@ -14,8 +14,8 @@ from adapters.megatron.non_finite import locate
 from adapters.megatron.schedule import data_parallel
 from adapters.parity.batch import make_batch
 from adapters.parity.oracle import build_oracle
+from adapters.prove.layouts.batches import global_batches
 from composer import Graph
-from tests.distributed.batches import global_batches
 from tests.distributed.graphs import tiny
 
 LAYER = "language_model.decoder.layers.3"

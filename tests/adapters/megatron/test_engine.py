@@ -134,16 +134,23 @@ def test_frozen_parameters_have_no_buffer_and_no_state_in_any_stage(make, rows):
         assert held == {id(named[name]) for name in trained}
 
 
-def test_a_new_stage_starts_with_a_fresh_optimizer_and_without_the_hooks_of_the_last(make, rows):
+@pytest.mark.parametrize(
+    "changes",
+    [{}, {"overlap": True}, {"overlap": True, "distributed_optimizer": True}],
+    ids=["plain", "overlap", "both"],
+)
+def test_a_new_stage_starts_with_a_fresh_optimizer_and_without_the_hooks_of_the_last(make, rows, changes):
     """The same stage twice, and one engine that begins with its weights: gradients are counted once."""
-    engine = make()
+    engine = make(**changes)
     engine.begin_stage(ALL)
     engine.step([rows], 1e-3)
     engine.begin_stage(ALL)
-    fresh = make()
+    fresh = make(**changes)
     fresh.model.load_state_dict(engine.model.state_dict())
     fresh.begin_stage(ALL)
     assert engine.step([rows], 1e-3) == fresh.step([rows], 1e-3)
+    engine.gather()
+    fresh.gather()
     for name, parameter in engine.model.named_parameters():
         assert torch.equal(parameter, fresh.model.get_parameter(name)), name
 
