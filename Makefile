@@ -41,7 +41,7 @@ quickstart: $(STAMP) ## compose a small Gemma 4 VL and teach it to read numbers 
 	$(BIN)/vlm-composer quickstart
 
 test: $(STAMP) ## run the tests
-	$(ONE_THREAD) $(BIN)/python -m pytest -n $(JOBS) --dist worksteal -q $(ARGS)
+	$(ONE_THREAD) $(BIN)/python -m pytest -n $(JOBS) --dist loadgroup -m 'not slow' -q $(ARGS)
 
 check: $(STAMP) ## what CI runs besides the tests: format, lint, types, import contracts
 	$(BIN)/ruff format --check .
@@ -50,9 +50,10 @@ check: $(STAMP) ## what CI runs besides the tests: format, lint, types, import c
 	$(BIN)/pyright
 	$(BIN)/lint-imports
 
-cards: $(STAMP) ## write docs/models/: parity with transformers, and layouts against one rank, for every shipped spec
+cards: $(STAMP) ## write docs/models/: parity with transformers, layouts against one rank; then the slow tests
 	$(BIN)/vlm-composer parity specs/gemma4_vl.yaml --card docs/models
 	$(BIN)/vlm-composer prove specs/gemma4_vl.yaml --layout all --write docs/models
+	$(ONE_THREAD) $(BIN)/python -m pytest -n $(JOBS) --dist loadgroup -m slow -q
 
 bench: $(STAMP) ## the composed model beside the same modules wired by hand; a spec of thousands of nodes
 	$(BIN)/python benchmarks/composition.py

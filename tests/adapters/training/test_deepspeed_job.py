@@ -9,7 +9,6 @@ from safetensors.torch import load_file
 from adapters.training.job import run
 from adapters.training.layout_settings import Checkpoints, Zero
 
-pytest_plugins = ["tests.adapters.training.conftest"]
 
 
 @pytest.fixture
