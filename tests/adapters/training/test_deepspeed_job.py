@@ -10,7 +10,6 @@ from adapters.training.job import run
 from adapters.training.layout_settings import Checkpoints, Zero
 
 
-
 @pytest.fixture
 def job(graph, settings, data_dir):
     chosen = attrs.evolve(settings, engine="deepspeed", zero=Zero(3), checkpoints=Checkpoints(every=2))
