@@ -18,6 +18,7 @@ from adapters.deepspeed.start import start
 from adapters.deepspeed.whole_weights import copy_weights, whole_on
 from adapters.huggingface.export_weights import export_weights
 from adapters.megatron.module import ComposedModel
+from adapters.megatron.non_finite import locate
 from adapters.training.collator import Batch
 from adapters.training.engine import StepResult
 from adapters.training.problems import NonFiniteError
@@ -98,7 +99,17 @@ class DeepSpeedEngine:
                 engine.step()
         distributed.all_reduce(total)
         mean = float(total) / tokens
-        return StepResult(mean, self._update(mean) if trained else 0.0)
+        try:
+            return StepResult(mean, self._update(mean) if trained else 0.0)
+        except NonFiniteError as error:
+            raise NonFiniteError(error.loss, error.grad_norm, locate([self.model], inputs, self._forward)) from None
+
+    def _forward(self, _stages: Sequence[Any], inputs: Sequence[dict[str, Tensor]]) -> None:
+        """For the search of a number that is none; a gradient alone is not searched for."""
+        engine, _ = self._started()
+        with torch.no_grad():
+            for given in inputs:
+                engine(**given)
 
     def _update(self, loss: float) -> float:
         """The optimizer's step, if all is finite; returns the gradient norm."""
