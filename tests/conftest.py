@@ -7,9 +7,10 @@ from hypothesis import settings
 settings.register_profile("default-without-deadline", deadline=None)
 settings.load_profile("default-without-deadline")
 
-LAUNCHING = ("tests/distributed/", "tests/interop/")
+LAUNCHING = ("tests/distributed/", "tests/interop/", "test_prove_layouts.py")
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Tests that share one launch of several ranks go to one process: else each process would launch them again."""
     for item in items:

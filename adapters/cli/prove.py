@@ -21,7 +21,7 @@ def prove(
         Parameter(help="Prove these instead of one process: tp2,pp2,tp2xpp2, …; all: every documented one."),
     ] = None,
     write: Annotated[
-        Path | None, Parameter(help="With --layout: folder to write the table NAME.layouts.md to.")
+        Path | None, Parameter(help="With --layout: folder for the table, NAME.layouts.md, if all is proved.")
     ] = None,
 ) -> int:
     """Change one projected feature row at a time, each layer kind alone, and check exactly who changed.
@@ -57,6 +57,6 @@ def _under_layouts(file: Path, hf: Any, overrides: list[str], seed: int, text: s
     console = Console()
     report = run(file, layouts, hf, overrides, seed=seed, progress=lambda text: console.print(text, style="dim"))
     print_report(report, console)
-    if write is not None:
+    if write is not None and report.exit_code == 0:
         console.print(f"{write_page(report, write)}")
     return report.exit_code

@@ -21,7 +21,7 @@ from adapters.training.ranks import check_processes
 from adapters.training.samples import JsonlSamples
 from adapters.training.sampling import endless_groups
 from adapters.training.settings import Training
-from adapters.training.setup import check_settings, make_collator
+from adapters.training.setup import check_settings, fitted, make_collator
 from adapters.training.shares import agreed, is_first
 from adapters.training.stages import node_sizes
 from composer import Graph
@@ -82,6 +82,7 @@ def run(
         CheckpointError: the checkpoint does not fit the graph.
     """
     console = (console or Console()) if is_first() else Console(quiet=True)
+    settings = fitted(settings, graph)
     check_settings(settings, graph)
     check_processes(settings, int(os.environ.get("WORLD_SIZE", "1")))
     samples = JsonlSamples(data_dir / TRAINING_FILE)

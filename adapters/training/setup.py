@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import Any
 
+from attrs import evolve
+
 from adapters.training.collator import Collator
 from adapters.training.encoding import ChatEncoder, load_tokenizer
 from adapters.training.findings import findings
@@ -10,6 +12,7 @@ from adapters.training.patches import PatchGrid
 from adapters.training.problems import TrainingError
 from adapters.training.settings import Training
 from adapters.training.stages import unknown_nodes
+from components.language.gpt_declaration import has_experts
 from composer import Graph
 
 PROVIDED = ("input_ids", "pixel_values", "image_position_ids")
@@ -37,6 +40,17 @@ def check_settings(settings: Training, graph: Graph) -> None:
     ]
     if problems:
         raise TrainingError(problems)
+
+
+def fitted(settings: Training, graph: Graph) -> Training:
+    """The settings, with sequence parallelism beside tensor parallelism where the decoder has experts.
+
+    Without it every tensor-parallel rank would send the same tokens to the experts: Megatron-Core refuses that.
+    """
+    layout = settings.layout
+    if layout.tp > 1 and has_experts(graph.decoder().config):
+        return evolve(settings, layout=evolve(layout, sequence_parallel=True))
+    return settings
 
 
 def make_collator(graph: Graph, settings: Training, tokenizer_dir: Path) -> Collator:

@@ -257,6 +257,11 @@ def _one_mixture(config: Gpt) -> Iterator[Finding]:
             yield Finding(f"layers.kinds.{kind}.ffn.experts", message, (f"layers.kinds.{first}.ffn.experts",))
 
 
+def has_experts(section: Gpt) -> bool:
+    """Whether any layer kind has experts."""
+    return any(kind.ffn.experts is not None for kind in section.layers.kinds.values())
+
+
 GPT = Component(
     name="language.gpt",
     role="decoder",

@@ -31,6 +31,7 @@ TWO_RANKS = (
     case("dense", "dp2", 2),
     case("experts", "dp2", 2),
     case("experts", "dp2do", 2, optimizer=True),
+    case("dense", "pp2_recompute", pp=2, recompute="full"),
     case("experts", "tp2sp_recompute", tp=2, **SP, recompute="full"),
     case("experts", "cp2_recompute", cp=2, recompute="full"),
     case("dense", "cp2_recompute_attention", cp=2, **ATTENTION),

@@ -104,11 +104,16 @@ def _sharing(case: Case, batches: tuple[BatchProof, ...], alone: Alone) -> Itera
 
 
 def _frozen(graph: Graph, ranks: list[dict[str, Any]]) -> Iterator[str]:
+    """Freezing a role leaves every other gradient as it was, and those of the role away."""
     for role in ranks[0]["frozen"]:
-        reached = {node for rank in ranks for node in rank["frozen"][role]}
+        found = [rank["frozen"][role] for rank in ranks]
+        reached = {node for each in found for node in each["reached"]}
         expected = {node for node in graph.nodes if graph.component(node).role != role}
         yield from (f"{role} frozen: gradient reaches {node}" for node in sorted(reached - expected))
         yield from (f"{role} frozen: no gradient reaches {node}" for node in sorted(expected - reached))
+        wrong = {name: error for name, error in _errors(found).items() if not error <= BOUND}
+        for name in sorted(wrong, key=lambda name: -worst(wrong[name]))[:1]:
+            yield f"{role} frozen: the gradient of {name}, and of {len(wrong) - 1} more, differs by {wrong[name]:.1e}"
 
 
 def _changes(graph: Graph, alone: Alone, ranks: list[dict[str, Any]]) -> tuple[list[str], int]:

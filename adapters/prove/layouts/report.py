@@ -22,7 +22,7 @@ schedules, wrappers or packing. Bound for the loss and for every gradient: {boun
 - **rows turned**: feature rows whose sign was changed while one decoder layer attended alone, each in turn; exactly
   the tokens that the mask rule lets see them changed, in their own document.
 - **images a rank**: encoded by each rank, of those in the packed rows; no image is encoded twice.
-- In every layout each role was frozen in turn, and gradient reached exactly the other nodes."""
+- In every layout each role was frozen in turn: gradient reached exactly the other nodes, and theirs were the same."""
 
 
 def print_report(report: LayoutsReport, console: "Console | None" = None) -> None:

@@ -22,6 +22,7 @@ from adapters.prove.layouts.batches import global_batches
 from adapters.prove.layouts.findings import LayoutProof, layout_proof
 from adapters.prove.layouts.job import WEIGHTS, Case, read_alone, read_graph, write_alone, write_cases, write_graph
 from adapters.prove.layouts.names import LayoutError, NamedLayout
+from components.language.gpt_declaration import has_experts
 from composer import Graph, load
 
 TIMEOUT_S = 1800
@@ -53,6 +54,7 @@ def run(
     *,
     seed: int = 0,
     progress: Callable[[str], None] = lambda _: None,
+    worker: str = WORKER,
 ) -> LayoutsReport:
     """Prove tiny models of a spec under layouts, in float32, each rank a process of this machine.
 
@@ -63,6 +65,7 @@ def run(
         overrides: `path=value`, applied after the sizes were shrunk.
         seed: of weights and batches.
         progress: told what is being done.
+        worker: the module that each rank runs.
 
     Raises:
         SpecError: the spec has problems.
@@ -74,7 +77,7 @@ def run(
         Case(variant, fitting)
         for named in layouts
         for variant, graph in graphs.items()
-        if (fitting := named.for_model(experts=_has_experts(graph))) is not None
+        if (fitting := named.for_model(experts=has_experts(graph.decoder().config))) is not None
     ]
     if not cases:
         raise LayoutError("no model of this spec has experts: there is nothing to prove under expert parallelism")
@@ -88,7 +91,7 @@ def run(
             progress(
                 f"{ranks} ranks: {', '.join(dict.fromkeys(c.named.name for c in cases if c.named.ranks == ranks))}"
             )
-            launch(folder, ranks)
+            launch(folder, ranks, worker)
         return LayoutsReport(next(iter(graphs.values())).name, tuple(collect(folder, case) for case in cases))
 
 
@@ -102,12 +105,8 @@ def tiny_graphs(
     found: dict[str, Graph] = {}
     for variant in variants(spec, configured.hf_config):
         graph = load(spec, hf=splittable(variant.hf_config, ranks), overrides=overrides)
-        found.setdefault("experts" if _has_experts(graph) else "dense", graph)
+        found.setdefault("experts" if has_experts(graph.decoder().config) else "dense", graph)
     return found
-
-
-def _has_experts(graph: Graph) -> bool:
-    return any(kind.ffn.experts is not None for kind in graph.decoder().config.layers.kinds.values())
 
 
 def prepare(graph: Graph, folder: Path, seed: int = 0) -> None:

@@ -66,7 +66,7 @@ def prove(
         "batches": {name: _step(case, stages, own[name], alone.gradients[name]) for name in alone.batches}
     }
     found["frozen"] = {
-        role: _reached(case, stages, own[PACKED], argument)
+        role: _frozen(case, stages, own[PACKED], argument, alone.gradients[PACKED])
         for role, argument in ROLES.items()
         if any(graph.component(node).role == role for node in graph.nodes)
     }
@@ -96,12 +96,17 @@ def _step(case: Case, stages: Sequence[ComposedModel], batches: list[MicroBatch]
     return {"loss": loss, "parts": parts, "encoded": encoded[0]}
 
 
-def _reached(case: Case, stages: Sequence[ComposedModel], batches: list[MicroBatch], argument: str) -> list[str]:
-    """Nodes on this rank that gradient reaches while one role is frozen."""
+def _frozen(
+    case: Case, stages: Sequence[ComposedModel], batches: list[MicroBatch], argument: str, expected: Any
+) -> dict[str, Any]:
+    """Nodes on this rank that gradient reaches while one role is frozen, and parts of their gradients."""
     for stage in stages:
         stage.freeze(**{argument: True})
     replicas = _wrapped(case, stages)
     forward_backward(replicas, [arguments(batch, torch.cuda.current_device()) for batch in batches])
+    for replica in replicas:
+        gather_gradients(replica)
+    parts = [part for stage in stages for part in gradient_parts(stage, expected)]
     trained = [
         (name, parameter) for stage in stages for name, parameter in stage.named_parameters() if parameter.requires_grad
     ]
@@ -109,7 +114,7 @@ def _reached(case: Case, stages: Sequence[ComposedModel], batches: list[MicroBat
     unwrap(replicas)
     for stage in stages:
         stage.requires_grad_(True)
-    return sorted(reached)
+    return {"reached": sorted(reached), "parts": [asdict(part) for part in parts]}
 
 
 @contextmanager
