@@ -6,9 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from megatron.core import parallel_state
 from megatron.core.tensor_parallel import get_cuda_rng_tracker, model_parallel_cuda_manual_seed
 
 from adapters.checkpoint_folder import sync
+
+SEEDS_OF_A_STAGE, SEEDS_OF_EXPERTS = 100, 10_000
 
 
 def file_of(folder: Path, rank: int) -> Path:
@@ -45,7 +48,12 @@ def seed_from_now() -> int:
 
 
 def seed_random(seed: int) -> None:
-    """Start all generators anew, as `runtime.init` does: another layout cannot continue per-rank states."""
+    """Start all generators of this rank anew.
+
+    Tensor- and data-parallel copies of a parameter draw the same numbers; layers of two pipeline stages and experts of
+    two ranks must not. Megatron-Core keeps tensor-parallel ranks and experts apart itself where it draws on a device.
+    """
+    stage = SEEDS_OF_A_STAGE * parallel_state.get_pipeline_model_parallel_rank()
     random.seed(seed)
-    torch.manual_seed(seed)
-    model_parallel_cuda_manual_seed(seed)
+    model_parallel_cuda_manual_seed(seed + stage)
+    torch.manual_seed(seed + stage + SEEDS_OF_EXPERTS * parallel_state.get_expert_model_parallel_rank())

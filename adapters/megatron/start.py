@@ -4,16 +4,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from megatron.core import parallel_state
 from torch import distributed
 
 from adapters.megatron import build, runtime
 from adapters.megatron.layout import group_sizes, model_overrides
 from adapters.megatron.module import ComposedModel
+from adapters.megatron.random_state import seed_random
 from adapters.training.settings import Training
 from composer import Graph
-
-SEEDS_OF_A_STAGE, SEEDS_OF_EXPERTS = 100, 10_000
 
 
 def build_stages(graph: Graph, settings: Training, weights: Path | None = None) -> list[ComposedModel]:
@@ -30,7 +28,7 @@ def build_stages(graph: Graph, settings: Training, weights: Path | None = None) 
     """
     layout = settings.layout
     runtime.init(seed=settings.seed, **group_sizes(layout))
-    torch.manual_seed(settings.seed + _apart())
+    seed_random(settings.seed)
     dtype = torch.bfloat16 if settings.precision == "bf16" else torch.float32
     places = range(layout.virtual_stages) if layout.virtual_stages > 1 else [None]
     overrides: dict[str, Any] = model_overrides(layout) | {"transformer_impl": settings.transformer_impl}
@@ -39,12 +37,6 @@ def build_stages(graph: Graph, settings: Training, weights: Path | None = None) 
         _fill(model, graph, weights)
         model.to(torch.cuda.current_device())
     return models
-
-
-def _apart() -> int:
-    """How far this rank's seed is from the run's: layers of two stages and experts of two ranks are no copies."""
-    stage = parallel_state.get_pipeline_model_parallel_rank()
-    return SEEDS_OF_A_STAGE * stage + SEEDS_OF_EXPERTS * parallel_state.get_expert_model_parallel_rank()
 
 
 def _fill(model: ComposedModel, graph: Graph, weights: Path | None) -> None:

@@ -104,6 +104,7 @@ class Trainer:
             suspects = [sample.where for sample in self.suspects(samples, error.finding)]
             where = ", ".join(suspects[:NAMED]) + (", …" if len(suspects) > NAMED else "")
             message = f"step {self.step + 1} ({stage.name}): {error} Samples: {where}."
+            self.engine.finish_save()  # what was being written is good, and the next run's only way back
             raise NonFiniteError(error.loss, error.grad_norm, error.finding, message) from error
         self.step += 1
         tokens = sum_over_shares(sum(batch.tokens for batch in batches), self.engine)

@@ -4,9 +4,11 @@ Legend: S sequence, Q queries (S, or this rank's share of it), B batch, N query 
 F metadata fields.
 """
 
+from contextlib import nullcontext
 from typing import Any
 
 import torch
+from megatron.core.tensor_parallel import get_cuda_rng_tracker
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
@@ -65,10 +67,13 @@ class MaskedAttention(nn.Module):
         """
         heads = self._heads(query, key, value)
         queries = slice(first_query, first_query + query.shape[0])
-        if query.shape[0] * key.shape[0] * query.shape[1] <= TABLE_PAIRS:
-            attended = self._attend(*heads, self.masks.get(self.rule, metadata, queries))
-        else:
-            attended = self._by_blocks(*heads, metadata, queries)
+        tracker: Any = get_cuda_rng_tracker()
+        # Tensor-parallel ranks have other heads, and so must drop other pairs.
+        with tracker.fork() if self.dropout and self.training else nullcontext():
+            if query.shape[0] * key.shape[0] * query.shape[1] <= TABLE_PAIRS:
+                attended = self._attend(*heads, self.masks.get(self.rule, metadata, queries))
+            else:
+                attended = self._by_blocks(*heads, metadata, queries)
         return attended.permute(2, 0, 1, 3).flatten(2)
 
     def _heads(self, query: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor, Tensor]:

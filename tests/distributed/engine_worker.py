@@ -7,10 +7,12 @@ import sys
 from pathlib import Path
 
 import torch
+from megatron.core.tensor_parallel import get_cuda_rng_tracker
 from torch import distributed
 
-from adapters.megatron import runtime
+from adapters.megatron import random_state, runtime
 from adapters.megatron.engine import MegatronEngine
+from adapters.megatron.layout import group_sizes
 from adapters.megatron.start import build_stages
 from adapters.training.settings import Layout, Stage, Training
 from tests.distributed.engine_cases import CASES, FRESH, LR, STAGES, Case, as_batch
@@ -60,8 +62,11 @@ def held(engine: MegatronEngine, stage: Stage, before: dict[str, torch.Tensor]) 
 def fresh(layout: Layout) -> dict[str, dict]:
     """Fresh parameters, by what Megatron-Core takes them for: of experts, parts of tensor-parallel ones, or copies."""
     settings = Training(stages=STAGES, layout=layout, seed=3)
+    runtime.init(seed=settings.seed, **group_sizes(layout))
+    random_state.seed_random(settings.seed)
+    # What Megatron-Core draws its own parameters with on a device.
+    found: dict[str, dict] = {"experts": {}, "parts": {}, "copies": {}, "device": get_cuda_rng_tracker().get_states()}
     [model] = build_stages(tiny("experts"), settings)
-    found: dict[str, dict] = {"experts": {}, "parts": {}, "copies": {}}
     for name, parameter in model.named_parameters():
         part = "parts" if getattr(parameter, "tensor_model_parallel", False) else "copies"
         found["experts" if ".local_experts." in name else part][name] = parameter.detach()

@@ -103,7 +103,8 @@ def test_frozen_parameters_have_neither_gradients_nor_optimizer_state(case, rank
 )
 def test_fresh_parameters_are_the_same_where_they_are_copies_and_only_there(layout, different, ranks, data):
     first, second = (torch.load(data / f"fresh.{layout}.{rank}.pt", weights_only=True) for rank in (0, 1))
-    for kind, values in first.items():
+    for kind in ("experts", "parts", "copies"):
+        values = first[kind]
         assert values.keys() == second[kind].keys()
         random = {name for name, value in values.items() if value.unique().numel() > 1}
         same = {name for name in random if torch.equal(values[name], second[kind][name])}
@@ -116,3 +117,5 @@ def test_fresh_layers_of_two_pipeline_ranks_differ(ranks, data):
     names = [name for name in first["parts"].keys() & second["parts"].keys() if ".layers.0." in name]
     assert names
     assert not [name for name in names if torch.equal(first["parts"][name], second["parts"][name])]
+    drawn, other = first["device"], second["device"]
+    assert not torch.equal(drawn["model-parallel-rng"], other["model-parallel-rng"])

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from adapters.megatron import runtime
 from components.fusion.mask_metadata import MetadataLayout
 from components.language import core_attention
 from components.language.core_attention import DenseMasks, MaskedAttention
@@ -46,3 +47,26 @@ def test_blocks_equal_the_table(rule, first, monkeypatch):
     found = torch.autograd.grad(blocks.square().sum(), given)
     for one, other in zip(found, expected, strict=True):
         assert torch.allclose(one, other, rtol=0, atol=1e-12)
+
+
+def test_blocks_with_dropout_are_recomputed_as_they_were(monkeypatch):
+    """The gradient of a dropped pair is that of the forward pass: by finite differences along one direction."""
+    parsed = masks.parse("causal")
+    layout = MetadataLayout.for_rules([parsed], TOKENS)
+    module = MaskedAttention(parsed, DenseMasks(layout), 0.3, 0.5).train()
+    metadata = layout.build(torch.ones(2, 96, dtype=torch.int64))
+    monkeypatch.setattr(core_attention, "TABLE_PAIRS", 1)
+    monkeypatch.setattr(core_attention, "BLOCK_QUERIES", 20)
+    with runtime.layout(seed=3):
+        given = heads(96, 96)
+
+        def run(values):
+            runtime.init(seed=3)
+            return module(*values, metadata).square().sum()
+
+        gradients = torch.autograd.grad(run(given), given)
+        step = [1e-6 * torch.ones_like(each) for each in given]
+        with torch.no_grad():
+            ahead, behind = (run([each + sign * s for each, s in zip(given, step, strict=True)]) for sign in (1, -1))
+    expected = sum((gradient * 1e-6).sum() for gradient in gradients)
+    assert float((ahead - behind) / 2) == pytest.approx(float(expected), rel=1e-5)
