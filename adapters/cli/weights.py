@@ -10,6 +10,11 @@ from adapters.cli.quiet import quiet
 
 Dtype = Literal["checkpoint", "float32", "bfloat16", "float16"]
 
+EXPORTED = (
+    "A composed checkpoint, or a run's checkpoints/step-… of any layout. A run's must be one that you trust, because "
+    "torch unpickles its .metadata; of Hugging Face checkpoints only safetensors are read, and pickles are refused."
+)
+
 
 def import_(
     spec: Spec,
@@ -45,7 +50,7 @@ def import_(
 
 
 def export(
-    source: Annotated[Path, Parameter(help="A composed checkpoint, or a run's checkpoints/step-… of any layout.")],
+    source: Annotated[Path, Parameter(help=EXPORTED)],
     target: Annotated[Path, Parameter(help="Directory of the Hugging Face checkpoint; made if absent.")],
     /,
     *,

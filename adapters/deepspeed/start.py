@@ -36,8 +36,7 @@ def start(
         # Whether an expert gets tokens depends on the data: ranks that gathered expert by expert might wait for each
         # other in vain. A layer's experts are gathered at once, which is quicker too.
         set_z3_leaf_modules(model, [MoELayer])
-    # DeepSpeed asks the launcher, of which there may be none, for the device that this process already has.
-    os.environ.setdefault("LOCAL_RANK", str(torch.device(torch.cuda.current_device()).index or 0))
+    _name_device(torch.device(torch.cuda.current_device()))
     groups: Any = parameter_groups(model, graph, settings)
     engine, *_ = deepspeed.initialize(
         model=model,
@@ -50,3 +49,14 @@ def start(
         table = model.shared_embedding_or_output_weight()
         deepspeed.zero.register_external_parameter(model.decoder_node.output_layer, table)
     return engine
+
+
+def _name_device(device: torch.device) -> None:
+    """DeepSpeed asks the launcher for the device that this process already has.
+
+    There may be no launcher, or one that lets each rank see its own device only, whose number is then 0.
+    """
+    if device.index is not None:
+        os.environ["LOCAL_RANK"] = str(device.index)
+    else:
+        os.environ.setdefault("LOCAL_RANK", "0")

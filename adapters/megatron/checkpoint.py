@@ -54,7 +54,6 @@ def save(
     progress: dict[str, Any],
     *,
     asynchronous: bool = False,
-    keep: int | None = None,
 ) -> None:
     """Save model, optimizer, random states and progress; every rank calls it.
 
@@ -65,7 +64,6 @@ def save(
         progress: anything JSON can hold.
         asynchronous: return once what is to be written is in memory; a forked process writes it. The folder appears in
             `finish_save`, or in the next `save`.
-        keep: how many checkpoints beside this folder, with it, are left when it is complete; None: all.
 
     Raises:
         CheckpointError: the folder is there already, or this or the last save failed; on every rank. Earlier
@@ -81,7 +79,7 @@ def save(
     random_state.save_random(staging, distributed.get_rank())
     record = Record(progress, _layout(), optimizer_state.kind_of(optimizer), steps, random_state.seed_from_now())
     on_first_rank(folder, partial(_describe, staging, graph, record))
-    request.add_finalize_fn(partial(on_first_rank, folder, partial(_publish, staging, folder, keep)))
+    request.add_finalize_fn(partial(on_first_rank, folder, partial(checkpoint_folder.publish, staging, folder)))
     if asynchronous:
         _writer.start(request)
     else:
@@ -179,12 +177,6 @@ def _stage(folder: Path) -> str:
 def _describe(staging: Path, graph: Graph, record: Record) -> None:
     (staging / SPEC).write_text(dump(graph), encoding="utf-8")
     (staging / RECORD).write_text(json.dumps(asdict(record), indent=1), encoding="utf-8")
-
-
-def _publish(staging: Path, folder: Path, keep: int | None) -> None:
-    checkpoint_folder.publish(staging, folder)
-    if keep is not None:
-        checkpoint_folder.prune(folder.parent, keep)
 
 
 def _read(folder: Path, graph: Graph) -> Record:

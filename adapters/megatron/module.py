@@ -25,7 +25,9 @@ from components.fusion.sequence_order import SequenceShare
 class ComposedModel(MegatronModule):
     """A vision-language model assembled from a graph; a drop-in for a hand-written Megatron wrapper.
 
-    Submodules carry the names of the spec's nodes. Towers and projectors live on the first pipeline stage.
+    Submodules carry the names of the spec's nodes. Towers and projectors live on the first pipeline stage. With tensor
+    or context parallelism, `backward` alone leaves gradients of towers and norms incomplete: use `data_parallel` and
+    `forward_backward` of `adapters.megatron.schedule`.
     """
 
     config: ComposedConfig

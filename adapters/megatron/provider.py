@@ -152,13 +152,24 @@ def _check_groups(groups: Any) -> None:
 
 
 def _check_overlap(args: Any, graph: Graph) -> None:
-    """See `ComposedDataParallel`, which our own loop has in place of Megatron-LM's wrapper."""
-    sometimes_idle = any(declared.optional for declared in graph.inputs.values())
-    if args.overlap_grad_reduce and sometimes_idle and args.data_parallel_size * args.context_parallel_size > 1:
+    """See `ComposedDataParallel`, which our own loop has in place of Megatron-LM's wrapper.
+
+    Whether every tower will be frozen, and so may be idle, is not known yet: a provider may be wrapped to freeze.
+    """
+    decoder, idle = graph.decoder().name, []
+    to_encoders = [
+        name for name in graph.inputs if any(edge.target.owner != decoder for edge in graph.edges_from(name))
+    ]
+    if optional := [name for name in to_encoders if graph.inputs[name].optional]:
+        idle.append(f"a batch without {', '.join(optional)}")
+    sharing = args.tensor_model_parallel_size * args.context_parallel_size
+    if sharing > 1 and len(graph.nodes) > 1:
+        idle.append(f"{sharing} ranks that share a batch's items, of which there may be fewer")
+    if args.overlap_grad_reduce and idle:
         raise BuildError(
-            "--overlap-grad-reduce: Megatron-LM's wrapper would wait for ever for gradients of a tower that a batch "
-            f"without {', '.join(name for name, declared in graph.inputs.items() if declared.optional)} leaves idle. "
-            "Leave it out, or train with `vlm-composer train`, which overlaps the decoder's"
+            "--overlap-grad-reduce: Megatron-LM's wrapper asserts when a tower has nothing to do "
+            f"({'; '.join(idle)}). Train with adapters.megatron.schedule.data_parallel, or without "
+            "--overlap-grad-reduce"
         )
 
 

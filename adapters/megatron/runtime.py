@@ -26,7 +26,8 @@ def init(*, tp: int = 1, pp: int = 1, cp: int = 1, ep: int = 1, etp: int = 1, se
         seed: of parameters and dropout.
         groups: further arguments of Megatron-Core's `initialize_model_parallel`.
 
-    Reads RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT as torchrun sets them; without them, one process alone.
+    Reads RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT as torchrun sets them; without them, or where
+    WORLD_SIZE is 1 and another is missing, one process alone.
     """
     cpu.host()
     if not distributed.is_initialized():
@@ -51,13 +52,24 @@ def join(store: distributed.Store | None = None) -> None:
         store: where the ranks meet; by default at MASTER_ADDR and MASTER_PORT.
     """
     backend = "gloo" if cpu.host() else "nccl"
-    if "WORLD_SIZE" not in os.environ:
+    if store is None and _alone():
         distributed.init_process_group(backend, store=distributed.HashStore(), rank=0, world_size=1)
         return
     if backend == "nccl":
-        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
+        torch.cuda.set_device(_device(torch.cuda.device_count()))
     rank, size = (int(os.environ[name]) if store is not None else -1 for name in ("RANK", "WORLD_SIZE"))
     distributed.init_process_group(backend, store=store, timeout=TIMEOUT, rank=rank, world_size=size)
+
+
+def _device(visible: int) -> int:
+    """This rank's device among those it sees: all of its machine, or under `srun --gpus-per-task=1` its own alone."""
+    return int(os.environ.get("LOCAL_RANK", "0")) % visible
+
+
+def _alone() -> bool:
+    """Whether no other process is to come, or to be met: some environments say WORLD_SIZE=1 and not where."""
+    place = ("RANK", "MASTER_ADDR", "MASTER_PORT")
+    return os.environ.get("WORLD_SIZE", "1") == "1" and not all(name in os.environ for name in place)
 
 
 def ensure() -> None:

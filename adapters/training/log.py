@@ -70,7 +70,7 @@ class Jsonl:
 
     def __init__(self, path: Path, after: int = 0) -> None:
         """Go on after a step: later lines, which a run that was cut short left, will be written again; 0: anew."""
-        kept = [record for record in read_log(path) if record.step <= after] if after and path.exists() else []
+        kept = [record for record in read_log(path) if record.step <= after] if after else []
         fresh = path.with_suffix(".jsonl.new")  # never half a log: a run may be killed here too
         fresh.write_text("".join(map(_line, kept)), encoding="utf-8")
         fresh.replace(path)
@@ -108,7 +108,9 @@ def open_log(folder: Path, *, after: int = 0, tensorboard: bool = False, wandb: 
 
 
 def read_log(path: Path) -> list[StepRecord]:
-    """The steps of a `log.jsonl`; a last line that a killed run did not finish is left out."""
+    """The steps of a `log.jsonl`, none without a file; a last line that a killed run did not finish is left out."""
+    if not path.exists():
+        return []
     text = path.read_text(encoding="utf-8")
     return [StepRecord(**json.loads(line)) for line in text[: text.rfind("\n") + 1].splitlines()]
 

@@ -30,7 +30,7 @@ class Ranks:
 
 
 def find_ranks(environment: MutableMapping[str, str] = os.environ) -> Ranks | None:
-    """This process's place in a job that a launcher started; None if none did.
+    """This process's place in a job that a launcher started; None if none did, or for one rank that has no address.
 
     What srun says is written down again as torchrun says it, because torch reads that.
 
@@ -42,7 +42,9 @@ def find_ranks(environment: MutableMapping[str, str] = os.environ) -> Ranks | No
     if not all(name in environment for name in TORCHRUN):
         return None
     missing = [name for name in ("MASTER_ADDR", "MASTER_PORT") if name not in environment]
-    if missing and environment["WORLD_SIZE"] != "1":
+    if missing and environment["WORLD_SIZE"] == "1":
+        return None
+    if missing:
         raise LaunchError(
             f"{' and '.join(missing)} must be in the environment: the host of rank 0, and a free port there."
         )

@@ -3,6 +3,7 @@
 from argparse import Namespace
 from types import SimpleNamespace
 
+import attrs
 import pytest
 import torch
 from megatron.core import rerun_state_machine
@@ -57,10 +58,30 @@ def test_other_process_groups_are_refused(graph):
         provider.model_provider(graph)(pg_collection=SimpleNamespace(tp=object()))
 
 
-def test_gradients_of_idle_towers_are_not_waited_for(graph, megatron_lm):
-    vars(megatron_lm).update(overlap_grad_reduce=True, data_parallel_size=2, context_parallel_size=1)
-    with pytest.raises(BuildError, match="without pixel_values, image_position_ids leaves idle"):
-        provider.model_provider(graph)()
+@pytest.mark.parametrize(
+    ("optional", "tp", "cp", "told"),
+    [
+        (True, 1, 1, r"\(a batch without pixel_values, image_position_ids\)"),
+        (False, 2, 1, r"\(2 ranks that share a batch's items, of which there may be fewer\)"),
+        (False, 1, 2, r"\(2 ranks that share"),
+        (True, 2, 2, r"\(a batch without .*; 4 ranks that share"),
+    ],
+)
+def test_gradients_of_towers_that_may_be_idle_are_not_overlapped(graph, megatron_lm, optional, tp, cp, told):
+    vars(megatron_lm).update(overlap_grad_reduce=True, tensor_model_parallel_size=tp, context_parallel_size=cp)
+    with pytest.raises(BuildError, match=f"asserts when a tower has nothing to do {told}"):
+        provider.model_provider(with_pictures(graph, optional))()
+
+
+def test_gradients_of_towers_that_always_run_are_overlapped(graph, megatron_lm):
+    vars(megatron_lm).update(overlap_grad_reduce=True, tensor_model_parallel_size=1, context_parallel_size=1)
+    provider._check_overlap(megatron_lm, with_pictures(graph, optional=False))
+
+
+def with_pictures(graph, optional):
+    return attrs.evolve(
+        graph, inputs={name: attrs.evolve(each, optional=optional) for name, each in graph.inputs.items()}
+    )
 
 
 def test_batches_of_our_own_loop_are_taken(graph, megatron_lm):

@@ -107,3 +107,8 @@ def test_a_hugging_face_folder_is_no_composed_checkpoint(run: Run, checkpoint: P
 def test_a_folder_that_is_not_there(run: Run, tmp_path: Path) -> None:
     outcome = run("import", "gemma4_vl", str(tmp_path / "none"), str(tmp_path / "composed"))
     assert (outcome.status, outcome.err) == (2, f"{tmp_path / 'none'}: no such file or directory.\n")
+
+
+def test_export_says_which_input_it_trusts(run: Run) -> None:
+    printed = " ".join(run("export", "--help").out.replace("│", " ").split())
+    assert "must be one that you trust, because torch unpickles its .metadata" in printed

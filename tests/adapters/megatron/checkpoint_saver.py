@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from adapters.checkpoint_folder import latest, name_of
+from adapters.checkpoint_folder import latest, name_of, prune
 from adapters.megatron import build, checkpoint, runtime
 from adapters.megatron.optimizer import make_optimizer
 from adapters.megatron.schedule import data_parallel
@@ -57,6 +57,7 @@ def save_forever(checkpoints: Path, asynchronous: bool, reports: Any) -> None:
     step = saver.load(newest) if newest else 0
     while True:
         step += 1
-        saver.save(checkpoints, step, asynchronous=asynchronous, keep=2)
+        saver.save(checkpoints, step, asynchronous=asynchronous)
+        prune(checkpoints, 2)
         reports.send(step - asynchronous)
         saver.mark(step + 0.5)  # what trains on must not get into what is being written

@@ -39,6 +39,13 @@ def test_a_resumed_log_forgets_what_came_after_the_checkpoint(tmp_path: Path) ->
     assert read_log(path) == [record(1)]
 
 
+def test_a_run_whose_log_was_removed_has_no_earlier_records(tmp_path: Path) -> None:
+    assert read_log(tmp_path / "log.jsonl") == []
+    with open_log(tmp_path, after=2) as log:
+        log.write(record(3))
+    assert read_log(tmp_path / "log.jsonl") == [record(3)]
+
+
 def test_a_log_without_sinks_writes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     with RunLog() as log:

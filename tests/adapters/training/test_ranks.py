@@ -1,8 +1,13 @@
 """Which rank this is, by what each launcher leaves in the environment, and which numbers of ranks fit."""
 
+import os
+import subprocess
+import sys
+
 import attrs
 import pytest
 
+from adapters.megatron import runtime
 from adapters.training.layout_settings import Layout
 from adapters.training.problems import TrainingError
 from adapters.training.ranks import LaunchError, Ranks, check_processes, find_ranks
@@ -56,6 +61,25 @@ def test_no_launcher() -> None:
     batch_script = {name: value for name, value in SRUN.items() if name != "SLURM_STEP_ID"}
     assert find_ranks(batch_script) is None
     assert find_ranks({"RANK": "0", "WORLD_SIZE": "2"}) is None  # of nodes, as some clusters say before torchrun
+
+
+def test_one_rank_without_an_address_is_one_process_alone() -> None:
+    alone = {"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0"}
+    assert find_ranks(dict(alone)) is None
+    assert find_ranks(alone | PLACE) == Ranks(0, 0, 1)
+    environment = {name: value for name, value in os.environ.items() if name not in PLACE} | alone
+    program = "from adapters.megatron import runtime; runtime.init(); runtime.destroy()"
+    subprocess.run([sys.executable, "-c", program], env=environment, check=True, timeout=120)
+
+
+@pytest.mark.parametrize(("local_rank", "visible", "device"), [("3", 8, 3), ("3", 1, 0), (None, 8, 0)])
+def test_a_rank_takes_its_own_device_of_those_it_sees(
+    local_rank: str | None, visible: int, device: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("LOCAL_RANK", raising=False)
+    if local_rank is not None:
+        monkeypatch.setenv("LOCAL_RANK", local_rank)
+    assert runtime._device(visible) == device
 
 
 def test_what_is_missing_is_named() -> None:
