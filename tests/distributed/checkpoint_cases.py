@@ -3,6 +3,7 @@
 from attrs import evolve, frozen
 
 from tests.distributed.export_layouts import SP, Layout
+from tests.distributed.graphs import VARIANTS
 
 START = 1  # the step of the checkpoint that one rank writes and every layout begins with
 SAVED = 2  # the step that every layout saves
@@ -15,6 +16,11 @@ class Case(Layout):
 
     shared: bool = False
     trains: tuple[str, ...] = ()
+
+    @property
+    def goes_on_as_one_rank(self) -> bool:
+        """Whether one rank, with all that it saved or read, computes the same: dropout differs by layout."""
+        return DROPOUT.keys().isdisjoint(self.settings)
 
     @property
     def kind(self) -> str:
@@ -59,6 +65,8 @@ EXPERTS = {
     "ep2tp2": Case("ep2tp2", "experts", {"ep": 2, "tp": 2}, SP),
     "pp2vp2": Case("pp2vp2", "experts", VIRTUAL),
 }
+ONE = {variant: Case("one", variant, {}) for variant in VARIANTS}
+STARTS = tuple(evolve(one, shared=shared) for one in ONE.values() for shared in (False, True))
 HOPS = (
     *[(DENSE, False, source, target) for source, target in (
         ("dp2", "tp2sp"), ("tp2sp", "dp2"), ("dp2", "pp2vp2"), ("pp2vp2", "pp2"), ("pp2", "pp2vp2"),
@@ -90,10 +98,14 @@ UNINTERRUPTED = (
     "experts-shared-ep2tp2",
 )
 RESUMED = tuple(Hop(source, source) for source in SOURCES if source.id in UNINTERRUPTED)
+DENSE_OR_ONE = DENSE | {"one": ONE["dense"]}
 FAULTS = (
     _hop(DENSE, False, "dp2", "tp2sp", "gate_and_up_not_apart"),
     _hop(EXPERTS, False, "ep2", "dp2", "experts_in_another_order"),
     _hop(DENSE, True, "dp2", "tp2", "moments_lost"),
+    _hop(DENSE_OR_ONE, False, "one", "dp2", "moments_lost"),
+    _hop(DENSE_OR_ONE, True, "one", "dp2", "moments_lost"),
     _hop(DENSE, False, "dp2", "dp2", "steps_lost"),
     _hop(DENSE, False, "tp2sp_dropout", "tp2sp_dropout", "random_states_lost"),
 )
+ONE_RANK_FAULTS = tuple(_hop(DENSE_OR_ONE, shared, "dp2", "one", "moments_lost") for shared in (False, True))

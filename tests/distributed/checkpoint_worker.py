@@ -10,23 +10,36 @@ from pathlib import Path
 import psutil
 import pytest
 import torch
+from attrs import evolve
 from torch import distributed
 
 from adapters.huggingface.checkpoint_error import CheckpointError
 from adapters.megatron import checkpoint, runtime
 from tests.distributed import checkpoint_faults
-from tests.distributed.checkpoint_cases import FAULTS, FURTHER, RESHARDED, RESUMED, SAVED, SOURCES, START, Case, Hop
+from tests.distributed.checkpoint_cases import (
+    FAULTS,
+    FURTHER,
+    ONE,
+    RESHARDED,
+    RESUMED,
+    SAVED,
+    SOURCES,
+    START,
+    STARTS,
+    Case,
+    Hop,
+)
 from tests.distributed.checkpoint_run import Run, checkpoint_of
 
 
 def write(case: Case, folder: Path) -> None:
     """Go on from what one rank saved, save, go on. Every other case saves in the background."""
     run = Run(case, _batches(case, folder), seed=1)
-    start = Case("one", case.variant, {}, shared=case.shared)
+    start = evolve(ONE[case.variant], shared=case.shared)
     optimizer = None if case.trains else run.optimizer  # of other parameters than the one that was saved
     checkpoint.load(checkpoint_of(folder, start, START), run.stages, optimizer)
     found = {"loaded": run.tensors()}
-    run.step(SAVED)
+    found["first_loss"] = run.step(SAVED)
     found["saved"] = run.tensors()
     in_background = SOURCES.index(case) % 2 == 0
     target = checkpoint_of(folder, case, SAVED)
@@ -45,14 +58,15 @@ def write(case: Case, folder: Path) -> None:
 
 def read(hop: Hop, folder: Path) -> None:
     """Load what another layout saved into other weights, and go on: one step, or as many as the source made."""
+    step = START if hop.source in STARTS else SAVED
     run = Run(hop.target, _batches(hop.target, folder), seed=2)
     with checkpoint_faults.loading(hop.fault):
-        progress = checkpoint.load(checkpoint_of(folder, hop.source, SAVED), run.stages, run.optimizer)
+        progress = checkpoint.load(checkpoint_of(folder, hop.source, step), run.stages, run.optimizer)
     found = {"progress": progress, "loaded": run.tensors()}
-    found["losses"] = [run.step(SAVED + 1)]
+    found["losses"] = [run.step(step + 1)]
     found["next"] = run.tensors()
     if hop.source == hop.target:
-        found["losses"] += [run.step(SAVED + 1 + more) for more in range(1, FURTHER)]
+        found["losses"] += [run.step(step + 1 + more) for more in range(1, FURTHER)]
     _report(found, folder, hop.id)
 
 

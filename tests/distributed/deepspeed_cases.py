@@ -11,26 +11,26 @@ from adapters.training.layout_settings import Zero
 from adapters.training.settings import OptimizerSettings, Stage, Training
 
 RANKS = 2
-STEPS = 20
+STEPS = 21  # the first learns nothing, twenty do
 SAVED = 17  # steps before the checkpoint
-VARIANT = "experts"
 NODES = ("vision_tower", "embed_vision", "language_model")
-# After twenty steps of everything, a few of the projector alone.
+# After the steps of everything, a few of the projector alone.
 STAGES = (Stage("all", steps=STEPS, trains=NODES), Stage("align", steps=3, trains=("embed_vision",)))
 
 
 @frozen
 class Case:
-    """One run: ZeRO as in the settings, with something broken on purpose."""
+    """One run: ZeRO as in the settings, of a variant of the model, with something broken on purpose."""
 
     stage: int
     offload: bool = False
     overlap: bool = False
+    variant: str = "experts"
     fault: str | None = None
 
     @property
     def id(self) -> str:
-        words = ("offload" * self.offload, "overlap" * self.overlap, self.fault)
+        words = ("offload" * self.offload, "overlap" * self.overlap, "dense" * (self.variant == "dense"), self.fault)
         return "-".join([f"zero{self.stage}", *(word for word in words if word)])
 
 
@@ -41,7 +41,13 @@ CASES = (
     Case(2, offload=True),
     Case(3),
 )
-SLOW = (Case(2, overlap=True), Case(3, overlap=True), Case(3, offload=True))
+SLOW = (
+    Case(1, offload=True),
+    Case(2, overlap=True),
+    Case(3, overlap=True),
+    Case(3, offload=True),
+    Case(2, variant="dense"),
+)
 FAULTS = (
     Case(1, fault="each_rank_by_its_own_tokens"),
     Case(1, fault="micro_batches_averaged"),

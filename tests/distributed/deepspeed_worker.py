@@ -4,7 +4,6 @@
 """
 
 import sys
-import time
 from pathlib import Path
 
 import attrs
@@ -29,7 +28,6 @@ from tests.distributed.deepspeed_cases import (
     SLOW,
     STAGES,
     STEPS,
-    VARIANT,
     batches,
     lr,
     settings,
@@ -107,7 +105,7 @@ def deepspeed(case, model, rows, rank, folder):
 
 
 def resumed(case, rows, rank, folder):
-    engine = begun(case, build(tiny(VARIANT)).train())
+    engine = begun(case, build(tiny(case.variant)).train())
     progress = engine.load(folder / case.id / "saved")
     return {"progress": progress, "results": run(engine, rows, rank, range(progress["step"], STEPS))}
 
@@ -145,7 +143,7 @@ def refusal(engine, rows, rank):
 
 
 def weights(engine):
-    whole = build(tiny(VARIANT))
+    whole = build(engine.graph)
     copy_weights(engine.model, whole)
     return {name: parameter.detach() for name, parameter in whole.named_parameters()}
 
@@ -169,26 +167,25 @@ def optimized(engine, case):
     return [name for name, parameter in engine.model.named_parameters() if id(parameter) in held]
 
 
+def model_of(variant, folder):
+    made = build(tiny(variant)).train()
+    import_weights(made, folder / variant / WEIGHTS)
+    return made
+
+
 def main(folder, chosen):
     rank = distributed.get_rank()
-    rows = read_alone(folder / VARIANT).batches["pictures"]
-
-    def model():
-        made = build(tiny(VARIANT)).train()
-        import_weights(made, folder / VARIANT / WEIGHTS)
-        return made
-
-    found = {"megatron": megatron(model(), rows, rank)}
-    for case in (*CASES, *SLOW):
-        if case.id in chosen:
-            began = time.monotonic()
-            found[case.id] = deepspeed(case, model(), rows, rank, folder)
-            print(f"TIME {case.id} {time.monotonic() - began:.1f}", flush=True)
-            found[case.id]["resumed"] = resumed(case, rows, rank, folder)
-            print(f"TIME {case.id} {time.monotonic() - began:.1f}", flush=True)
-    for case in (*FAULTS, HANGS):
-        if case.id in chosen:
-            found[case.id] = broken(case, model(), rows, rank)
+    cases = [case for case in (*CASES, *SLOW, *FAULTS, HANGS) if case.id in chosen]
+    variants = sorted({case.variant for case in cases})
+    rows = {variant: read_alone(folder / variant).batches["pictures"] for variant in variants}
+    found = {"megatron": {name: megatron(model_of(name, folder), rows[name], rank) for name in variants}}
+    for case in cases:
+        given = (case, model_of(case.variant, folder), rows[case.variant], rank)
+        if case.fault:
+            found[case.id] = broken(*given)
+        else:
+            found[case.id] = deepspeed(*given, folder)
+            found[case.id]["resumed"] = resumed(case, rows[case.variant], rank, folder)
     torch.save(found, folder / f"deepspeed.{rank}.pt")
 
 

@@ -12,18 +12,29 @@ from attrs import evolve
 from adapters.megatron import checkpoint
 from adapters.parity.batch import make_batch
 from adapters.parity.oracle import build_oracle
-from tests.distributed.checkpoint_cases import FAULTS, FURTHER, RESHARDED, RESUMED, SAVED, SOURCES, START, Case
+from tests.distributed import checkpoint_faults
+from tests.distributed.checkpoint_cases import (
+    FAULTS,
+    FURTHER,
+    ONE_RANK_FAULTS,
+    RESHARDED,
+    RESUMED,
+    SAVED,
+    SOURCES,
+    START,
+    STARTS,
+)
 from tests.distributed.checkpoint_run import Run, checkpoint_of, micro_batches, whole
 from tests.distributed.graphs import VARIANTS, tiny
 
 ROOT = Path(__file__).parents[2]
 BOUND = 1e-5
-STARTS = tuple(Case("one", variant, {}, shared=shared) for variant in VARIANTS for shared in (False, True))
+LIKE_ONE_RANK = [case for case in SOURCES if case.goes_on_as_one_rank]
 
 
 @pytest.fixture(scope="module")
 def start(tmp_path_factory):
-    """What one rank saved, by kind: the tensors."""
+    """What one rank saved, by kind, and how it went on."""
     folder = tmp_path_factory.mktemp("checkpoints")
     torch.set_num_threads(1)
     for variant in VARIANTS:
@@ -34,7 +45,8 @@ def start(tmp_path_factory):
         run = Run(case, torch.load(folder / f"{case.variant}.pt", weights_only=True), seed=0)
         run.step(START)
         checkpoint.save(checkpoint_of(folder, case, START), run.stages, run.optimizer, {"step": START})
-        found[case.kind] = whole([run.tensors()])
+        saved = whole([run.tensors()])
+        found[case.kind] = {"saved": saved, "losses": [run.step(START + 1)], "next": whole([run.tensors()])}
     return folder, found
 
 
@@ -81,7 +93,13 @@ def errors(expected, found):
 
 @pytest.mark.parametrize("case", SOURCES, ids=lambda case: case.id)
 def test_two_ranks_read_what_one_saved(case, start, ranks):
-    assert not different(start[1][case.kind], ranks[case.id]["loaded"])
+    assert not different(start[1][case.kind]["saved"], ranks[case.id]["loaded"])
+
+
+@pytest.mark.parametrize("case", [case for case in LIKE_ONE_RANK if not case.trains], ids=lambda case: case.id)
+def test_two_ranks_go_on_as_the_one_that_saved(case, start, ranks):
+    found = ranks[case.id]
+    assert errors(start[1][case.kind], {"losses": [found["first_loss"]], "next": found["saved"]}) <= BOUND
 
 
 @pytest.mark.parametrize("case", SOURCES, ids=lambda case: case.id)
@@ -112,14 +130,29 @@ def test_the_same_layout_goes_on_bit_for_bit(hop, ranks):
 
 
 @pytest.mark.parametrize("case", SOURCES, ids=lambda case: case.id)
-def test_one_rank_reads_what_two_saved(case, start, ranks):
-    folder, _ = start
+def test_one_rank_reads_what_two_saved_and_goes_on(case, start, ranks):
+    found = read_alone(start[0], case)
+    assert not different(ranks[case.id]["saved"], found["loaded"])
+    if case.goes_on_as_one_rank:
+        assert errors(ranks[case.id], found) <= BOUND
+
+
+def read_alone(folder, case, fault=None):
+    """What one rank loads, into other weights, and how it goes on."""
     alone = evolve(case, name="one", sizes={}, settings={})
     run = Run(alone, torch.load(folder / f"{case.variant}.pt", weights_only=True), seed=3)
-    checkpoint.load(checkpoint_of(folder, case, SAVED), run.stages, run.optimizer)
-    assert not different(ranks[case.id]["saved"], whole([run.tensors()]))
+    with checkpoint_faults.loading(fault):
+        checkpoint.load(checkpoint_of(folder, case, SAVED), run.stages, run.optimizer)
+    loaded = whole([run.tensors()])
+    return {"loaded": loaded, "losses": [run.step(SAVED + 1)], "next": whole([run.tensors()])}
 
 
 @pytest.mark.parametrize("hop", FAULTS, ids=lambda hop: hop.id)
-def test_a_fault_shows(hop, ranks):
-    assert errors(ranks[hop.source.id], ranks[hop.id]) > 10 * BOUND
+def test_a_fault_shows(hop, start, ranks):
+    expected = start[1][hop.source.kind] if hop.source in STARTS else ranks[hop.source.id]
+    assert errors(expected, ranks[hop.id]) > 10 * BOUND
+
+
+@pytest.mark.parametrize("hop", ONE_RANK_FAULTS, ids=lambda hop: hop.id)
+def test_a_fault_shows_on_one_rank(hop, start, ranks):
+    assert errors(ranks[hop.source.id], read_alone(start[0], hop.source, hop.fault)) > 10 * BOUND
