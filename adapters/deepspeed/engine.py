@@ -88,6 +88,8 @@ class DeepSpeedEngine:
         total = torch.zeros((), device=self.device)
         trained = True
         for number, given in enumerate(inputs, 1):
+            # Said for each micro-batch, not counted: a dry run has fewer than the global batch.
+            engine.set_gradient_accumulation_boundary(number == len(inputs))
             losses, loss_mask = engine(**given)
             loss = (losses * loss_mask).sum()
             total += loss.detach()
