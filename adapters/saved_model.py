@@ -8,9 +8,15 @@ import torch
 from megatron.core import dist_checkpointing
 
 from adapters import composed_checkpoint
+from adapters.deepspeed.record import is_recorded
 from adapters.huggingface.checkpoint_error import CheckpointError
 from adapters.megatron import ComposedModel, build, checkpoint
 from composer import Graph
+
+OF_DEEPSPEED = (
+    "is a checkpoint of DeepSpeed, which only a run on as many ranks reads. The run's own folder `hf` is its export; "
+    "if that is not there, resume the run (`vlm-composer train … --resume`): it writes `hf` at its end."
+)
 
 
 def load_saved(folder: Path) -> tuple[ComposedModel, Graph]:
@@ -22,6 +28,8 @@ def load_saved(folder: Path) -> tuple[ComposedModel, Graph]:
     Raises:
         CheckpointError: the folder is neither, or it does not hold what its own spec says.
     """
+    if is_recorded(folder):
+        raise CheckpointError(folder, [OF_DEEPSPEED])
     graph = composed_checkpoint.load_graph(folder)
     if (folder / checkpoint.RECORD).is_file():
         model = build(graph, dtype=_dtype(folder))

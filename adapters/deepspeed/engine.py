@@ -14,9 +14,11 @@ from adapters.deepspeed import saving
 from adapters.deepspeed.config import deepspeed_config, expert_warning
 from adapters.deepspeed.idle_towers import IdleTowers
 from adapters.deepspeed.parameter_groups import set_learning_rate
+from adapters.deepspeed.record import Record
 from adapters.deepspeed.start import start
 from adapters.deepspeed.whole_weights import copy_weights, whole_on
 from adapters.huggingface.export_weights import export_weights
+from adapters.huggingface.ranks import all_ranks
 from adapters.megatron.module import ComposedModel
 from adapters.megatron.non_finite import locate
 from adapters.training.collator import Batch
@@ -88,6 +90,8 @@ class DeepSpeedEngine:
         total = torch.zeros((), device=self.device)
         trained = True
         for number, given in enumerate(inputs, 1):
+            # Said for each micro-batch, not counted: a dry run has fewer than the global batch.
+            engine.set_gradient_accumulation_boundary(number == len(inputs))
             losses, loss_mask = engine(**given)
             loss = (losses * loss_mask).sum()
             total += loss.detach()
@@ -143,22 +147,27 @@ class DeepSpeedEngine:
 
     def save(self, folder: Path, progress: dict[str, Any]) -> None:
         """DeepSpeed's checkpoint: model, optimizer, random states; complete when this returns."""
-        saving.save(*self._started(), folder, progress)
+        saving.save(*self._started(), folder, progress, graph=self.graph, saved_by=self._record())
 
     def finish_save(self) -> None:
         """Nothing to wait for."""
 
     def load(self, folder: Path) -> dict[str, Any]:
-        """Load what `save` wrote with the same ZeRO stage, on as many ranks; returns its `progress`."""
-        return saving.load(*self._started(), folder)
+        """Load what `save` wrote with the same ZeRO stage and precision, on as many ranks; returns its `progress`."""
+        return saving.load(*self._started(), folder, graph=self.graph, loaded_by=self._record())
 
     def export(self, folder: Path) -> None:
-        """Write the checkpoint in Hugging Face's form: rank 0 gathers the model in its CPU memory and writes it."""
+        """Write the checkpoint in Hugging Face's form: rank 0 gathers the model in its CPU memory and writes it.
+
+        The others wait as long as that takes; if it fails, all of them hear why.
+        """
         writes = self.data_rank == 0
-        with whole_on(self.model, writes):
+        with whole_on(self.model, writes), all_ranks() as ranks, ranks.together(folder):
             if writes:
                 export_weights(self.model, folder, overwrite=True, alone=True)
-        distributed.barrier()
+
+    def _record(self) -> Record:
+        return Record(self.settings.zero.stage, distributed.get_world_size(), self.settings.precision)
 
     def _started(self) -> tuple[Any, IdleTowers]:
         if self.engine is None or self.towers is None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,9 @@ from attrs import frozen
 from torch import Tensor, distributed
 
 from adapters.huggingface.checkpoint_error import CheckpointError
+
+WAIT = timedelta(hours=12)
+"""How long ranks wait for one that lives and writes; one that died is noticed at once."""
 
 
 @frozen
@@ -92,7 +96,7 @@ def all_ranks(alone: bool = False) -> Iterator[Ranks]:
     if alone or not distributed.is_initialized() or distributed.get_world_size() == 1:
         yield Ranks(0, 1)
         return
-    group: Any = distributed.new_group(backend="gloo")
+    group: Any = distributed.new_group(backend="gloo", timeout=WAIT)
     try:
         yield Ranks(distributed.get_rank(), distributed.get_world_size(), group)
     finally:

@@ -21,8 +21,17 @@ def told(what: str | Path) -> Iterator[None]:
         raise CheckpointError(what, [f"not saved: {reason}" for reason in reasons]) from error
 
 
-def on_first_rank(folder: Path, work: Callable[[], Any]) -> Any:
-    """Do something on one rank while the others wait; what it returns, or why it failed, is known to all of them."""
+def on_first_rank(folder: Path, work: Callable[[], Any], group: Any = None) -> Any:
+    """Do something on one rank while the others wait; what it returns, or why it failed, is known to all of them.
+
+    Args:
+        folder: what an error is about.
+        work: what rank 0 does.
+        group: all ranks, with a timeout as long as the work may take; None: the default group.
+
+    Raises:
+        CheckpointError: the work failed, on every rank.
+    """
     outcome: list[Any] = [None, None]
     if distributed.get_rank() == 0:
         try:
@@ -31,7 +40,7 @@ def on_first_rank(folder: Path, work: Callable[[], Any]) -> Any:
             outcome[1] = error.problems
         except (OSError, TypeError) as error:
             outcome[1] = [f"not saved: {error}"]
-    distributed.broadcast_object_list(outcome, src=0)
+    distributed.broadcast_object_list(outcome, src=0, group=group)
     if outcome[1] is not None:
         raise CheckpointError(folder, outcome[1])
     return outcome[0]

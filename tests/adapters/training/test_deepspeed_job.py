@@ -4,6 +4,7 @@ import shutil
 
 import attrs
 import pytest
+from rich.console import Console
 from safetensors.torch import load_file
 
 from adapters.training.job import run
@@ -34,3 +35,14 @@ def test_it_trains_saves_resumes_and_exports(job, tmp_path):
     again = load_file(folder / "hf" / "model.safetensors")
     assert weights.keys() == again.keys()
     assert all(tensor.equal(again[name]) for name, tensor in weights.items())
+
+
+@pytest.mark.parametrize("zero", [Zero(0), Zero(1), Zero(2, offload=True), Zero(3)], ids=str)
+@pytest.mark.filterwarnings("ignore:ZeRO-3 gathers")
+def test_a_dry_run_steps_once_on_a_part_of_the_global_batch(zero, graph, settings, data_dir, tmp_path):
+    chosen = attrs.evolve(settings, engine="deepspeed", zero=zero)
+    assert chosen.micro_batch < chosen.global_batch
+    screen = Console(record=True, width=200)
+    run(graph, chosen, data_dir, tmp_path / "run", dry_run=True, console=screen)
+    assert "Dry run: nothing trained." in screen.export_text()
+    assert not (tmp_path / "run").exists()
