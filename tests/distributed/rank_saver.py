@@ -33,5 +33,6 @@ def save_forever(place: tuple[int, int], meeting: Path, checkpoints: Path, async
     while True:
         step += 1
         saver.save(checkpoints, step, asynchronous=asynchronous, keep=2)
-        reports.send(step - asynchronous)
+        if step > asynchronous:  # the first one in the background is complete with the second
+            reports.send(step - asynchronous)
         saver.mark(step + 0.5)  # what trains on must not get into what is being written
