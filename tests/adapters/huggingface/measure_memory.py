@@ -1,9 +1,10 @@
-"""Export or import more than 1 GB in this process and print, as JSON, what it took: run by test_memory.py.
+"""Export or import a large checkpoint in this process and print, as JSON, what it took: run by test_memory.py.
 
     python -m tests.adapters.huggingface.measure_memory export|import DIRECTORY
     torchrun --nproc-per-node 2 -m tests.adapters.huggingface.measure_memory export|import DIRECTORY tp2|ep2|pp2
 
-With a layout, each rank prints what it took for its own part; `ratio` is the peak over its own parameters.
+More than 1 GB alone. With a layout, each rank prints what it took for its own part; `ratio` is the peak over its own
+parameters.
 
 Resident memory is the kernel's count of everything, the pages of mapped files too: VmRSS before the model is built
 (libraries, thread pools), and VmHWM, its peak, afterwards. `peak_building` and `peak` are what building the model and
@@ -17,6 +18,8 @@ import re
 import sys
 import time
 from pathlib import Path
+
+from torch import distributed
 
 import adapters.megatron
 from adapters.huggingface.composed_tensors import rank_tensors
@@ -40,6 +43,8 @@ PARALLEL = {
     "num_global_key_value_heads": 2,
     "layer_types": ["sliding_attention", "full_attention"] * 2,
 }
+# For two ranks: a few hundred MB each.
+LARGE_PARALLEL = LARGE | PARALLEL | {"vocab_size": 49_152, "intermediate_size": 4096, "num_experts": 8}
 LAYOUTS = {"": {}, "tp2": {"tp": 2}, "ep2": {"ep": 2}, "pp2": {"pp": 2}}
 
 
@@ -63,7 +68,7 @@ def main(action: str, directory: str, layout: str = "") -> None:
     adapters.megatron.build(load(SPEC, hf=plain(tiny_config(**EXPERTS, **shape))), **settings)
     restart()
     before = resident("VmRSS")
-    source = tiny_config(**LARGE, **shape) if action == "export" else directory
+    source = tiny_config(**(LARGE_PARALLEL if layout else LARGE)) if action == "export" else directory
     model = adapters.megatron.build(load(SPEC, hf=plain(source)), **settings)
     built = resident("VmHWM")
     restart()
@@ -71,6 +76,7 @@ def main(action: str, directory: str, layout: str = "") -> None:
     {"export": export_weights, "import": import_weights}[action](model, directory)
     parameters = sum(tensor.nbytes for tensor in rank_tensors(model).values())
     report = {
+        "rank": distributed.get_rank(),
         "parameters": parameters,
         "before": before,
         "peak_building": built - before,

@@ -1,6 +1,7 @@
 """A process that does nothing but save, for tests that kill it."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,11 @@ from tests.parity.shipped_spec import tiny_graph
 
 
 class Saver:
-    """A small model whose every number says at which step it was saved."""
+    """A small model whose every number says at which step it was saved, in each of `tp` parts of a tensor alike."""
 
-    def __init__(self, variant: int = 1, **settings: Any) -> None:
-        runtime.init()
-        self.graph = tiny_graph(variant)
+    def __init__(self, variant: int = 1, *, tp: int = 1, overrides: Sequence[str] = (), **settings: Any) -> None:
+        runtime.init(tp=tp)
+        self.graph = tiny_graph(variant, overrides)
         training = Training((Stage("all", 9, tuple(self.graph.nodes)),), **settings)
         dtype = torch.bfloat16 if training.precision == "bf16" else torch.float32
         model = build(self.graph, dtype=dtype).train()
