@@ -51,7 +51,10 @@ def job(tmp_path_factory: pytest.TempPathFactory, graph: Graph, data_dir: Path) 
 
 
 def job_settings() -> Training:
-    return attrs.evolve(two_stages(), print_every=1, checkpoints=Checkpoints(every=2))
+    """At the full rate from the first step on: what a rank gets wrong shows in the next losses."""
+    settings = two_stages()
+    optimizer = attrs.evolve(settings.optimizer, warmup_steps=0)
+    return attrs.evolve(settings, print_every=1, optimizer=optimizer, checkpoints=Checkpoints(every=2))
 
 
 def start(command: Sequence[str], **environment: str) -> subprocess.CompletedProcess[str]:
