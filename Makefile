@@ -13,6 +13,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 # One thread per test process: the cores are shared out between processes, not within them.
+# A file is tested by one process: what it launches on several ranks is launched once.
 ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 
 .PHONY: help venv quickstart test check cards bench docs lock clean
@@ -41,7 +42,7 @@ quickstart: $(STAMP) ## compose a small Gemma 4 VL and teach it to read numbers 
 	$(BIN)/vlm-composer quickstart
 
 test: $(STAMP) ## run the tests
-	$(ONE_THREAD) $(BIN)/python -m pytest -n $(JOBS) --dist loadgroup -m 'not slow' -q $(ARGS)
+	$(ONE_THREAD) $(BIN)/python -m pytest -n $(JOBS) --dist loadfile -m 'not slow' -q $(ARGS)
 
 check: $(STAMP) ## what CI runs besides the tests: format, lint, types, import contracts
 	$(BIN)/ruff format --check .
@@ -53,7 +54,7 @@ check: $(STAMP) ## what CI runs besides the tests: format, lint, types, import c
 cards: $(STAMP) ## write docs/models/: parity with transformers, layouts against one rank; then the slow tests
 	$(BIN)/vlm-composer parity specs/gemma4_vl.yaml --card docs/models
 	$(BIN)/vlm-composer prove specs/gemma4_vl.yaml --layout all --write docs/models
-	$(ONE_THREAD) $(BIN)/python -m pytest -n $(JOBS) --dist loadgroup -m slow -q
+	$(ONE_THREAD) $(BIN)/python -m pytest -n $(JOBS) --dist loadfile -m slow -q
 
 bench: $(STAMP) ## the composed model beside the same modules wired by hand; a spec of thousands of nodes
 	$(BIN)/python benchmarks/composition.py
