@@ -1,8 +1,9 @@
 """What Megatron-Core assumes of CUDA, given by the CPU, so that the same model and training code runs over gloo.
 
-`host()` is the one switch. It does nothing where CUDA is present; nowhere else in this project is the absence of a GPU
-known. What stands in for what: streams and events do nothing (the CPU runs in order), the CUDA generator is the CPU
-generator, `cuda` as a device name means `cpu`.
+`host()` is the one switch. It does nothing where CUDA is present; nothing else in this project stands in for CUDA. Two
+places ask where a tensor is: checks that would stop a GPU's host are made on the CPU only (`arguments.py`), and grouped
+heads are repeated on CUDA, where its kernels need it (`core_attention.py`). What stands in for what: streams and events
+do nothing (the CPU runs in order), the CUDA generator is the CPU generator, `cuda` as a device name means `cpu`.
 """
 
 import contextlib
