@@ -8,7 +8,7 @@ ROOT = Path(__file__).parents[1]
 
 
 def test_composed_and_by_hand_are_equal_to_the_bit():
-    command = [sys.executable, "benchmarks/composition.py", "--pairs", "2", "--warmup", "0", "--hidden", "64"]
+    command = [sys.executable, "benchmarks/composition.py", "--pairs", "30", "--warmup", "0", "--hidden", "64"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
     assert "equal bits" in done.stdout
