@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import distributed
 
-from adapters.checkpoint_folder import latest
+from adapters.checkpoint_folder import latest, prune
 from adapters.megatron import runtime
 from tests.adapters.megatron.checkpoint_saver import Saver
 from tests.distributed.graphs import HEADS
@@ -32,7 +32,9 @@ def save_forever(place: tuple[int, int], meeting: Path, checkpoints: Path, async
     step = saver.load(newest) if newest else 0
     while True:
         step += 1
-        saver.save(checkpoints, step, asynchronous=asynchronous, keep=2)
+        saver.save(checkpoints, step, asynchronous=asynchronous)
+        if place[0] == 0:
+            prune(checkpoints, 2)
         if step > asynchronous:  # the first one in the background is complete with the second
             reports.send(step - asynchronous)
         saver.mark(step + 0.5)  # what trains on must not get into what is being written
