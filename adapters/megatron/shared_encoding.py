@@ -11,6 +11,8 @@ from attrs import frozen
 from torch import Tensor, distributed, nn
 from torch.distributed import ProcessGroup
 
+from components.build_error import BuildError
+
 
 @frozen(eq=False)
 class EncodingRanks:
@@ -56,7 +58,13 @@ class EncodingRanks:
 
         Returns:
             [N, C], in the order of ranks.
+
+        Raises:
+            BuildError: this rank has another number of rows than it should: the spec's `item_rows` does not fit.
         """
+        expected = rows[self.everyone.rank()]
+        if features.shape[0] != expected:
+            raise BuildError(f"the tower made {features.shape[0]} rows, by item_rows {expected}: they do not fit")
         gathered: Tensor = _Gather.apply(features, rows, self)
         return gathered
 

@@ -154,7 +154,7 @@ class ScatterStep:
             raise MissingInputError(f"features of {self.source} cannot be placed without input_ids")
         placeholders = torch.tensor(self.tokens, device=call.device, dtype=torch.int64)
         slots = placeholder_slots(call.input_ids, placeholders)
-        check_slots(slots, call.item_rows[self.source], given, "/".join(self.names))
+        check_slots(slots, features.shape[0], call.item_rows[self.source], given, "/".join(self.names))
         assert call.embeddings is not None
         if call.own is not None:
             features, slots = features_at(features, slots, call.own)

@@ -6,7 +6,7 @@ Legend: S sequence, B batch, H hidden, N feature rows.
 import torch
 from torch import Tensor
 
-from components.fusion.feature_counts import check_feature_counts
+from components.fusion.feature_counts import FeatureCountError, check_feature_counts
 
 
 def placeholder_slots(input_ids: Tensor, placeholders: Tensor) -> Tensor:
@@ -48,11 +48,12 @@ def features_at(features: Tensor, slots: Tensor, positions: Tensor) -> tuple[Ten
     return features[number[:, positions][slots_there]], slots_there
 
 
-def check_slots(slots: Tensor, item_rows: Tensor, items_per_sample: Tensor | None, token: str) -> None:
+def check_slots(slots: Tensor, rows: int, item_rows: Tensor, items_per_sample: Tensor | None, token: str) -> None:
     """Do items fill the placeholders exactly? Costs one transfer of a few integers to the host.
 
     Args:
         slots: [B, S] bool, True at placeholders.
+        rows: feature rows there are.
         item_rows: [items] int64, feature rows of each item.
         items_per_sample: [B] int64, or None to deal items out in order.
 
@@ -70,3 +71,7 @@ def check_slots(slots: Tensor, item_rows: Tensor, items_per_sample: Tensor | Non
         first += count
     given = None if items_per_sample is None else items_per_sample.tolist()
     check_feature_counts(stretches, item_rows.tolist(), given, token)
+    if rows != sum(lengths):
+        raise FeatureCountError(
+            f"the tower made {rows} {token} rows, and item_rows counts {sum(lengths)}: it does not fit the tower"
+        )

@@ -36,6 +36,12 @@ def test_gradient_goes_to_features_and_to_what_stays(slots):
 
 def test_stretches_at_the_edges_of_rows_do_not_join(slots):
     """The first row ends with a placeholder and the second begins with one: two stretches in two samples."""
-    check_slots(slots, torch.tensor([2, 1, 1]), None, "image")
+    check_slots(slots, 4, torch.tensor([2, 1, 1]), None, "image")
     with pytest.raises(FeatureCountError):
-        check_slots(slots, torch.tensor([2, 2]), None, "image")
+        check_slots(slots, 4, torch.tensor([2, 2]), None, "image")
+
+
+def test_a_count_of_rows_that_does_not_fit_the_tower(slots):
+    """Under context parallelism surplus rows would otherwise be left out, and nobody told."""
+    with pytest.raises(FeatureCountError, match="the tower made 5 image rows, and item_rows counts 4"):
+        check_slots(slots, 5, torch.tensor([2, 1, 1]), None, "image")
