@@ -12,6 +12,7 @@ from attrs import frozen
 from megatron.core.transformer.transformer_config import TransformerConfig
 from megatron.training.argument_utils import core_transformer_config_from_args
 
+from adapters.megatron.config import FREE
 from components.build_error import BuildError
 from components.language.settings import transformer_settings
 from composer import Graph
@@ -112,7 +113,7 @@ def _arguments(graph: Graph) -> list[Argument]:
         Argument(("--disable-bias-linear",), "add_bias_linear", value=False),
         _switch("untie_embeddings_and_output_weights", on=not tied),
         *_expert_arguments(config, settings),
-        *(_valued(name, settings[name], free=True) for name in _DEFAULTS if name in settings),
+        *(_valued(name, settings[name], free=True) for name in FREE if name in settings),
         _valued("tokenizer_type", "NullTokenizer", free=True),
     ]
 
@@ -148,15 +149,6 @@ _SIZES = (
     "kv_channels",
     "ffn_hidden_size",
     "normalization",
-)
-_DEFAULTS = (
-    "hidden_dropout",
-    "attention_dropout",
-    "init_method_std",
-    "moe_router_dtype",
-    "moe_router_load_balancing_type",
-    "moe_aux_loss_coeff",
-    "moe_token_dispatcher_type",
 )
 # Fields that are on by default for Megatron-LM's own layers, or that `build` sets by itself.
 _OURS = {

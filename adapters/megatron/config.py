@@ -12,6 +12,17 @@ from components.build_error import BuildError
 from components.language.settings import transformer_settings
 from composer import Graph
 
+FREE = (
+    "hidden_dropout",
+    "attention_dropout",
+    "init_method_std",
+    "moe_router_dtype",
+    "moe_router_load_balancing_type",
+    "moe_aux_loss_coeff",
+    "moe_token_dispatcher_type",
+)
+"""Fields that a spec gives a value, and a run may give another."""
+
 
 @dataclass
 class ComposedConfig(TransformerConfig):
@@ -43,7 +54,7 @@ def composed_config(graph: Graph, *, dtype: torch.dtype = torch.float32, **overr
         BuildError: an override contradicts the spec, or the layout cannot train this model.
     """
     decided = transformer_settings(graph.decoder().config)
-    fixed = sorted(name for name in decided.keys() & overrides.keys() - _FREE if decided[name] != overrides[name])
+    fixed = sorted(name for name in decided.keys() & overrides.keys() - set(FREE) if decided[name] != overrides[name])
     if fixed:
         raise BuildError(f"the spec decides {', '.join(fixed)}; change the spec, not the run")
     defaults: dict[str, Any] = {
@@ -82,14 +93,3 @@ def _check_layout(config: ComposedConfig) -> None:
             "virtual stages on two pipeline ranks need overlap_p2p_comm=True: without it activations and gradients "
             "travel between the same two ranks in one group of messages, and each is taken for the other"
         )
-
-
-_FREE = {
-    "hidden_dropout",
-    "attention_dropout",
-    "init_method_std",
-    "moe_router_dtype",
-    "moe_router_load_balancing_type",
-    "moe_aux_loss_coeff",
-    "moe_token_dispatcher_type",
-}
