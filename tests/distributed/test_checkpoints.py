@@ -1,8 +1,5 @@
 """What one layout saves, another continues: every tensor bit for bit, the next step within 1e-5."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -26,8 +23,8 @@ from tests.distributed.checkpoint_cases import (
 )
 from tests.distributed.checkpoint_run import Run, checkpoint_of, micro_batches, whole
 from tests.distributed.graphs import VARIANTS, tiny
+from tests.torchrun import torchrun
 
-ROOT = Path(__file__).parents[2]
 BOUND = 1e-5
 LIKE_ONE_RANK = [case for case in SOURCES if case.goes_on_as_one_rank]
 
@@ -54,17 +51,7 @@ def start(tmp_path_factory):
 def ranks(start):
     """What both ranks found, by case and hop; their tensors put together."""
     folder, _ = start
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    done = subprocess.run(
-        [*command, "-m", "tests.distributed.checkpoint_worker", str(folder)],
-        cwd=ROOT,
-        env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
-        timeout=400,
-        check=False,
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, f"{done.stdout[-2000:]}\n{done.stderr[-8000:]}"
+    torchrun(2, "-m", "tests.distributed.checkpoint_worker", folder, seconds=400)
     return {each.id: _joined(folder, each.id) for each in (*SOURCES, *RESUMED, *RESHARDED, *FAULTS)}
 
 

@@ -1,8 +1,5 @@
 """Two ranks train like one: losses and gradient norms over AdamW steps, and what each rank holds of what trains."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -14,8 +11,7 @@ from adapters.prove.layouts.batches import global_batches
 from tests.distributed import engine_worker
 from tests.distributed.engine_cases import CASES, STAGES
 from tests.distributed.graphs import VARIANTS, tiny
-
-ROOT = Path(__file__).parents[2]
+from tests.torchrun import torchrun
 
 
 @pytest.fixture(scope="module")
@@ -43,17 +39,7 @@ def alone(data):
 @pytest.fixture(scope="module")
 def ranks(data):
     """What two ranks found in every case."""
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    done = subprocess.run(
-        [*command, "-m", "tests.distributed.engine_worker", str(data)],
-        cwd=ROOT,
-        env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
-        timeout=240,
-        check=False,
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, f"{done.stdout[-2000:]}\n{done.stderr[-8000:]}"
+    torchrun(2, "-m", "tests.distributed.engine_worker", data)
     return {
         case.id: [torch.load(data / f"{case.id}.{rank}.steps.pt", weights_only=True) for rank in (0, 1)]
         for case in CASES

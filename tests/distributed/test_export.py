@@ -1,8 +1,5 @@
 """Checkpoints from several ranks are, byte for byte, those of one."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -18,8 +15,7 @@ from adapters.megatron import build
 from adapters.prove.layouts.job import WEIGHTS
 from tests.distributed.export_layouts import COMBINED, LAYOUTS, MAX_SHARD_BYTES, REFUSED, SWAPPED
 from tests.distributed.graphs import VARIANTS, tiny
-
-ROOT = Path(__file__).parents[2]
+from tests.torchrun import torchrun
 
 
 @pytest.fixture(scope="session")
@@ -46,17 +42,7 @@ def four(one_rank, folder):
 
 
 def run(folder: Path, count: int) -> Path:
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(count)]
-    done = subprocess.run(
-        [*command, "-m", "tests.distributed.export_worker", str(folder)],
-        cwd=ROOT,
-        env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
-        timeout=240,
-        check=False,
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, f"{done.stdout[-2000:]}\n{done.stderr[-8000:]}"
+    torchrun(count, "-m", "tests.distributed.export_worker", folder)
     return folder
 
 

@@ -9,7 +9,8 @@ from adapters.megatron import build
 from adapters.megatron.schedule import data_parallel, forward_backward
 from tests.distributed.graphs import tiny
 from tests.interop.batches import write
-from tests.interop.launch import losses, torchrun
+from tests.interop.tensorboard_losses import losses
+from tests.torchrun import torchrun
 
 STEPS, LR, DECAY = 3, 1e-3, 0.01
 ARGUMENTS = (

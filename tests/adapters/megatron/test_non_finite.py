@@ -1,8 +1,5 @@
 """Numbers that are planted not to be finite are found where they were planted: one process, and two ranks."""
 
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,9 +13,8 @@ from adapters.megatron import build
 from adapters.megatron.non_finite import locate
 from adapters.megatron.schedule import data_parallel
 from tests.adapters.megatron.non_finite_cases import CASES, batches
+from tests.torchrun import torchrun
 
-ROOT = Path(__file__).parents[3]
-TORCHRUN = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
 TOWER = "vision_tower.encoder.layers.1.mlp.up_proj.linear"
 PROJECTION = "language_model.decoder.layers.3.self_attention.linear_proj"
 
@@ -111,16 +107,7 @@ def test_a_broken_embedding_row_is_found_in_bf16() -> None:
 
 
 def test_two_ranks_agree_on_where(tmp_path: Path) -> None:
-    done = subprocess.run(
-        [*TORCHRUN, "-m", "tests.adapters.megatron.non_finite_cases", str(tmp_path)],
-        cwd=ROOT,
-        env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
-        timeout=240,
-        check=False,
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, f"{done.stdout[-2000:]}\n{done.stderr[-8000:]}"
+    torchrun(2, "-m", "tests.adapters.megatron.non_finite_cases", tmp_path)
     for case in CASES:
         found = [(tmp_path / f"{case.name}.{rank}.txt").read_text() for rank in range(2)]
         assert found == [case.expected] * 2, case.name
