@@ -89,6 +89,8 @@ def zero_findings(settings: Training) -> list[tuple[str, str]]:
         found.append(("zero.offload", "moves to the CPU what ZeRO shares out: set zero.stage to 1, 2 or 3."))
     if settings.precision == "bf16" and settings.zero.stage == 0:
         found.append(("zero.stage", "with bf16, gradients are summed in fp32 from stage 1 on: set zero.stage to 1."))
+    if settings.checkpoints.asynchronous:
+        found.append(("checkpoints.asynchronous", "is Megatron-Core's: DeepSpeed's checkpoints are written at once."))
     return found
 
 
@@ -100,12 +102,13 @@ def layout_problem(layout: Layout) -> str | None:
         split["virtual_stages"] = layout.virtual_stages
     if not split:
         return None
+    ranks = layout.model_ranks * layout.fewest_data_ranks
     asked = ", ".join(f"{name} {size}" for name, size in split.items())
     flags = " ".join(f"--{name.replace('_', '-')} {size}" for name, size in split.items())
     return (
         f"{asked}: with `engine: deepspeed` every rank runs the whole model; ZeRO shares out optimizer, gradients and "
         "parameters, and knows no tensor, pipeline, context or expert parallelism. Megatron-Core can: "
-        f"vlm-composer train SPEC SETTINGS DATA --engine megatron {flags}"
+        f"vlm-composer train SPEC SETTINGS DATA --engine megatron --nproc {ranks} {flags}"
     )
 
 

@@ -1,5 +1,6 @@
 """How a run is spread over processes, and what it saves while it runs."""
 
+from math import gcd
 from typing import Literal
 
 from attrs import field, frozen
@@ -41,6 +42,12 @@ class Layout:
     def model_ranks(self) -> int:
         """Ranks that share one replica of the model and the same samples."""
         return self.tp * self.pp * self.cp
+
+    @property
+    def fewest_data_ranks(self) -> int:
+        """Replicas that experts, shared by ranks with the same layers, need at least."""
+        experts = self.ep * self.etp
+        return experts // gcd(experts, self.tp * self.cp)
 
 
 @frozen

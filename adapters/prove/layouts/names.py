@@ -1,7 +1,6 @@
 """Layouts as words: `tp2`, `pp2`, `tp2xpp2`."""
 
 import re
-from math import gcd
 from typing import Any
 
 from attrs import evolve, frozen
@@ -76,7 +75,7 @@ def _parse(name: str) -> NamedLayout:
     if findings := layout_findings(layout):
         raise LayoutError(f"{name!r}: {findings[0][0]}: {findings[0][1]}")
     ranks, experts = layout.tp * layout.cp, layout.ep * layout.etp
-    data_ranks = data_ranks or experts // gcd(experts, ranks)
+    data_ranks = data_ranks or layout.fewest_data_ranks
     if ranks * data_ranks % experts:
         raise LayoutError(
             f"{name!r}: experts are shared by {experts} ranks, of {ranks * data_ranks} with the same layers"

@@ -9,7 +9,7 @@ import pytest
 
 from adapters.deepspeed.config import deepspeed_config, expert_warning
 from adapters.training.findings import findings
-from adapters.training.layout_settings import Layout, Zero
+from adapters.training.layout_settings import Checkpoints, Layout, Zero
 from adapters.training.problems import TrainingError
 from adapters.training.settings import OptimizerSettings, Stage, Training
 
@@ -68,10 +68,10 @@ def test_gradients_are_summed_in_fp32_or_refused():
 @pytest.mark.parametrize(
     ("layout", "flags"),
     [
-        (Layout(tp=2), "--tp 2"),
-        (Layout(pp=2, virtual_stages=2), "--pp 2 --virtual-stages 2"),
-        (Layout(cp=2), "--cp 2"),
-        (Layout(ep=4, etp=2), "--ep 4 --etp 2"),
+        (Layout(tp=2), "--nproc 2 --tp 2"),
+        (Layout(pp=2, virtual_stages=2), "--nproc 2 --pp 2 --virtual-stages 2"),
+        (Layout(cp=2), "--nproc 2 --cp 2"),
+        (Layout(ep=4, etp=2), "--nproc 8 --ep 4 --etp 2"),
     ],
 )
 def test_layouts_that_divide_the_model_are_refused_with_the_command_that_runs_them(layout, flags):
@@ -80,6 +80,11 @@ def test_layouts_that_divide_the_model_are_refused_with_the_command_that_runs_th
     assert message.endswith(f"vlm-composer train SPEC SETTINGS DATA --engine megatron {flags}")
     with pytest.raises(TrainingError, match="every rank runs the whole model"):
         deepspeed_config(settings(layout=layout), data_ranks=1)
+
+
+def test_checkpoints_in_the_background_are_refused():
+    found = findings(settings(checkpoints=Checkpoints(every=2, asynchronous=True)))
+    assert [path for path, _ in found] == ["checkpoints.asynchronous"]
 
 
 def test_stage_three_with_experts_comes_with_a_warning():
