@@ -16,7 +16,7 @@ STAMP := $(VENV)/.installed
 # A file is tested by one process: what it launches on several ranks is launched once.
 ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 
-.PHONY: help venv quickstart test check cards bench docs lock clean
+.PHONY: help venv quickstart test check cards boards bench docs lock clean
 
 help: ## what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -55,6 +55,11 @@ cards: $(STAMP) ## write docs/models/: parity with transformers, layouts against
 	$(BIN)/vlm-composer parity specs/gemma4_vl.yaml --card docs/models
 	$(BIN)/vlm-composer prove specs/gemma4_vl.yaml --layout all --write docs/models
 	$(ONE_THREAD) $(BIN)/python -m pytest -n $(JOBS) --dist loadfile -m slow -q
+
+boards: $(STAMP) ## the Weights & Biases log, with its package: twenty more, so apart from .venv's
+	$(BIN)/python -m pip install --quiet --upgrade --target $(VENV)/boards wandb==0.31.0
+	PYTHONPATH=$(VENV)/boards $(BIN)/python -c 'import wandb'
+	PYTHONPATH=$(VENV)/boards $(BIN)/python -m pytest -q tests/adapters/training/test_log.py
 
 bench: $(STAMP) ## the composed model beside the same modules wired by hand; a spec of thousands of nodes
 	$(BIN)/python benchmarks/composition.py
