@@ -8,11 +8,14 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import cache
 from importlib.metadata import entry_points
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from attrs import field, frozen
 
 from composer.finding import Finding
+
+if TYPE_CHECKING:
+    from composer.plans.costs import DecoderCosts
 
 GROUP = "vlm_composer.components"
 
@@ -64,7 +67,8 @@ class Component:
     `role` is `tower`, `projector` or `decoder`. `implementation` names a torch module with
     `build(config, context) -> nn.Module` and `run(module, config, **inputs) -> Tensor`. `layer_kinds`, of a decoder,
     gives the layer kinds that need a mask rule each, in the order of their first layer. `check` finds what is wrong
-    with a configuration by itself; paths of its findings are relative to the node (`layers.order[3]`).
+    with a configuration by itself; paths of its findings are relative to the node (`layers.order[3]`). `costs`, of a
+    decoder, is what plans ask it; towers and projectors are run once on the meta device instead.
     """
 
     name: str
@@ -74,6 +78,7 @@ class Component:
     implementation: str
     layer_kinds: Callable[[Any], tuple[str, ...]] | None = field(default=None, kw_only=True)
     check: Callable[[Any], Iterable[Finding]] | None = field(default=None, kw_only=True)
+    costs: "Callable[[Any], DecoderCosts] | None" = field(default=None, kw_only=True)
 
 
 _registered: dict[str, Component] = {}

@@ -27,6 +27,16 @@ COMMANDS = (
     ("doctor", "adapters.cli.doctor:doctor", "Say what is installed and what can run here."),
 )
 
+PLANS = (
+    ("freeze", "adapters.cli.plan_freeze:freeze", "Resolve what trains to exact parameters, with its costs."),
+    ("parallel", "adapters.cli.plan_parallel:parallel", "Find the layout: memory and step time by component."),
+    ("emit", "adapters.cli.plan_emit:emit", "Write a plan out for Megatron-LM, DeepSpeed, torchrun and Slurm."),
+    ("diff", "adapters.cli.plan_diff:diff", "Say whether two plans are the same experiment."),
+    ("report", "adapters.cli.plan_report:report", "Draw a plan as one HTML page."),
+)
+
+BEFORE_TRAIN = 6.5
+
 # DeepSpeed's launcher says the rank a second time, before the command.
 DEEPSPEED_RANK = re.compile(r"--local[_-]rank=\d+")
 EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 1, 2, 130
@@ -43,6 +53,15 @@ def make_app() -> App:
     )
     for order, (name, where, summary) in enumerate(COMMANDS):
         app.command(where, name=name, help=summary, sort_key=order)
+    plans = App(
+        name="plan",
+        help="Plan a training job: what trains, what fits, how fast.",
+        sort_key=BEFORE_TRAIN,
+        result_action="return_value",
+    )
+    for order, (name, where, summary) in enumerate(PLANS):
+        plans.command(where, name=name, help=summary, sort_key=order)
+    app.command(plans)
     return app
 
 

@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from adapters.training.layout_settings import Layout
 from adapters.training.problems import TrainingError
 from adapters.training.settings import Training
+from composer.plans.layout import Layout
 
 BUCKET = 50_000_000
 """Elements that are communicated at once: 200 MB in fp32, a tenth of DeepSpeed's default."""

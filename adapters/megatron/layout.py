@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from adapters.training.layout_settings import Layout
+from composer.plans.layout import Layout
 
 
 def group_sizes(layout: Layout) -> dict[str, Any]:

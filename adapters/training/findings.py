@@ -3,8 +3,8 @@
 from typing import Any
 
 from adapters.deepspeed.config import zero_findings
-from adapters.training.layout_settings import layout_findings
 from adapters.training.settings import Training
+from composer.plans.layout import layout_findings
 
 
 def findings(settings: Training) -> list[tuple[str, str]]:

@@ -4,7 +4,8 @@ from typing import Literal
 
 from attrs import field, frozen
 
-from adapters.training.layout_settings import Checkpoints, Layout, Zero
+from adapters.training.checkpoint_settings import Checkpoints
+from composer.plans.layout import Layout, Zero
 
 
 def _doc(text: str) -> dict[str, str]:

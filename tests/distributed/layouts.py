@@ -4,7 +4,7 @@ from typing import Any
 
 from adapters.prove.layouts.job import Case
 from adapters.prove.layouts.names import NamedLayout
-from adapters.training.layout_settings import Layout
+from composer.plans.layout import Layout
 
 
 def case(variant: str, name: str, data_ranks: int = 1, optimizer: bool = False, **fields: Any) -> Case:

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from adapters.prove.layouts.batches import GlobalBatch, MicroBatch
 from adapters.prove.layouts.names import NamedLayout
-from adapters.training.layout_settings import Layout
 from composer import Graph, dump, load
+from composer.plans.layout import Layout
 
 SPEC = "spec.yaml"
 WEIGHTS = "weights"

@@ -5,7 +5,7 @@ from typing import Any
 
 from attrs import evolve, frozen
 
-from adapters.training.layout_settings import Layout, layout_findings
+from composer.plans.layout import Layout, layout_findings
 
 EVERY_LAYOUT = "tp2,tp2xsp,pp2,pp2xvp2,ep2,ep2xtp2,cp2,cp2xtp2,dp2xdo,pp2xtp2,pp2xep2"
 MOST_RANKS = 4

@@ -8,10 +8,11 @@ import attrs
 import pytest
 
 from adapters.deepspeed.config import deepspeed_config, expert_warning
+from adapters.training.checkpoint_settings import Checkpoints
 from adapters.training.findings import findings
-from adapters.training.layout_settings import Checkpoints, Layout, Zero
 from adapters.training.problems import TrainingError
 from adapters.training.settings import OptimizerSettings, Stage, Training
+from composer.plans.layout import Layout, Zero
 
 
 def settings(**changes):

@@ -7,8 +7,8 @@ from adapters.checkpoint_folder import stage
 from adapters.deepspeed.engine import DeepSpeedEngine
 from adapters.huggingface.checkpoint_error import CheckpointError
 from adapters.megatron import build
-from adapters.training.layout_settings import Zero
 from adapters.training.settings import Stage, Training
+from composer.plans.layout import Zero
 from tests.distributed.graphs import tiny
 
 ALIGN = Stage("align", steps=1, trains=("embed_vision",))

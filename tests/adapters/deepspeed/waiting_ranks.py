@@ -16,8 +16,8 @@ from adapters import checkpoint_folder
 from adapters.deepspeed import engine as engines
 from adapters.huggingface.checkpoint_error import CheckpointError
 from adapters.megatron import build, runtime
-from adapters.training.layout_settings import Zero
 from adapters.training.settings import Stage, Training
+from composer.plans.layout import Zero
 from tests.distributed.graphs import tiny
 
 TIMEOUT_S, SLOW_S = 4, 6

@@ -7,8 +7,9 @@ import pytest
 from rich.console import Console
 from safetensors.torch import load_file
 
+from adapters.training.checkpoint_settings import Checkpoints
 from adapters.training.job import run
-from adapters.training.layout_settings import Checkpoints, Zero
+from composer.plans.layout import Zero
 
 
 @pytest.fixture

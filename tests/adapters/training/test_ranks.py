@@ -8,10 +8,10 @@ import attrs
 import pytest
 
 from adapters.megatron import runtime
-from adapters.training.layout_settings import Layout
 from adapters.training.problems import TrainingError
 from adapters.training.ranks import LaunchError, Ranks, check_processes, find_ranks
 from adapters.training.settings import Stage, Training
+from composer.plans.layout import Layout
 
 PLACE = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29500"}
 TORCHRUN = {"RANK": "3", "WORLD_SIZE": "4", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "2", **PLACE}

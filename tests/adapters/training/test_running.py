@@ -13,8 +13,8 @@ import attrs
 import pytest
 
 from adapters.quickstart.model import overrides
+from adapters.training.checkpoint_settings import Checkpoints
 from adapters.training.job import run
-from adapters.training.layout_settings import Checkpoints
 from adapters.training.log import StepRecord, read_log
 from adapters.training.samples import JsonlSamples
 from adapters.training.sampling import endless_groups

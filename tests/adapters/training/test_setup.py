@@ -1,8 +1,8 @@
 """Settings for a graph."""
 
-from adapters.training.layout_settings import Layout
 from adapters.training.settings import Stage, Training
 from adapters.training.setup import fitted
+from composer.plans.layout import Layout
 from tests.parity.shipped_spec import tiny_graph
 
 

@@ -1,4 +1,4 @@
-"""How a run is spread over processes, and what it saves while it runs."""
+"""How a run is spread over processes."""
 
 from math import gcd
 from typing import Literal
@@ -48,15 +48,6 @@ class Layout:
         """Replicas that experts, shared by ranks with the same layers, need at least."""
         experts = self.ep * self.etp
         return experts // gcd(experts, self.tp * self.cp)
-
-
-@frozen
-class Checkpoints:
-    """What is saved while training runs, to resume from."""
-
-    every: int = field(default=0, metadata=_doc("Steps between checkpoints; 0: none."))
-    keep: int = field(default=2, metadata=_doc("Newest checkpoints that are kept."))
-    asynchronous: bool = field(default=False, metadata=_doc("Train on while files are being written."))
 
 
 @frozen

@@ -1,0 +1,13 @@
+"""Which model a plan is of: a hash of everything that decides its parameters and what they compute."""
+
+import hashlib
+
+from attrs import evolve
+
+from composer.dump import dump
+from composer.graph import Graph
+
+
+def content_hash(graph: Graph) -> str:
+    """16 hexadecimal digits; descriptions do not count."""
+    return hashlib.sha256(dump(evolve(graph, description="")).encode()).hexdigest()[:16]

@@ -1,0 +1,91 @@
+"""A parallel plan as a file: what was asked, what was chosen, and what is expected of it."""
+
+from typing import Literal
+
+from attrs import asdict, field, frozen
+
+from composer.decode import DecodeError, reader_of
+from composer.emit import emit
+from composer.errors import SpecError
+from composer.plans.answer import Estimate
+from composer.plans.execution import Execution
+from composer.plans.hardware import Hardware
+from composer.plans.job import Job
+from composer.source import read_tree
+
+VERSION = 1
+
+
+@frozen
+class Source:
+    """The model a plan was made for; written down so that a plan for another one is refused."""
+
+    spec: str
+    """A spec file or the name of a shipped spec, as given."""
+    hash: str
+    """`content_hash` of the graph."""
+    hf: str | None = None
+    set: tuple[str, ...] = ()
+
+
+@frozen
+class Frozen:
+    """What trains: a freeze plan's file and stage, or the selectors of what is frozen; nothing: all trains."""
+
+    plan: str | None = None
+    stage: str | None = None
+    selectors: tuple[str, ...] = ()
+
+
+@frozen
+class Rejected:
+    """An execution that was not chosen, and why."""
+
+    execution: Execution
+    reason: str
+    estimate: Estimate | None = None
+
+
+@frozen
+class ParallelPlan:
+    """Written by `plan parallel`, read by `plan emit`, `plan diff` and `plan report`."""
+
+    plan: Literal[1]
+    model: Source
+    frozen: Frozen
+    job: Job
+    hardware: Hardware
+    estimate: Estimate
+    binding: str
+    """The constraint that decides, in words."""
+    alternatives: tuple[Estimate, ...] = ()
+    """The next best."""
+    rejected: tuple[Rejected, ...] = ()
+    space: dict[str, int] = field(factory=dict)
+    """How many executions were considered, and how many fell to what."""
+
+    @property
+    def execution(self) -> Execution:
+        """What was chosen."""
+        return self.estimate.execution
+
+
+def plan_text(plan: ParallelPlan) -> str:
+    """YAML text that `parse_plan` reads back to the same plan."""
+    return emit(asdict(plan, value_serializer=lambda _, __, value: list(value) if type(value) is tuple else value))
+
+
+def parse_plan(text: str, file: str) -> ParallelPlan:
+    """A plan from YAML text; `file` is the name that problems carry.
+
+    Raises:
+        SpecError: with all problems at once, each with its line.
+    """
+    tree, problems = read_tree(text, file)
+    try:
+        plan: ParallelPlan = reader_of(ParallelPlan)(tree, ())
+    except DecodeError as error:
+        problems += error.problems
+    if problems:
+        raise SpecError(problems, {file: text})
+    return plan
