@@ -3,6 +3,7 @@
 from typing import Any
 
 from composer.plans.layout import Layout
+from composer.plans.placement import place
 
 
 def group_sizes(layout: Layout) -> dict[str, Any]:
@@ -13,13 +14,23 @@ def group_sizes(layout: Layout) -> dict[str, Any]:
     return sizes
 
 
-def model_overrides(layout: Layout) -> dict[str, Any]:
-    """Arguments of `build`."""
-    settings: dict[str, Any] = {
-        "sequence_parallel": layout.sequence_parallel,
-        "num_layers_in_first_pipeline_stage": layout.first_stage_layers,
-        "num_layers_in_last_pipeline_stage": layout.last_stage_layers,
-    }
+def model_overrides(layout: Layout, num_layers: int) -> dict[str, Any]:
+    """Arguments of `build`.
+
+    Args:
+        layout: of the run.
+        num_layers: of the decoder.
+
+    Raises:
+        PlacementError: the layers cannot be dealt out so.
+    """
+    settings: dict[str, Any] = {"sequence_parallel": layout.sequence_parallel}
+    if layout.first_stage_layers is not None or layout.last_stage_layers is not None:
+        # Megatron-Core's own two numbers cannot be 0: a rank that only embeds and encodes, or only makes logits.
+        settings["pipeline_model_parallel_layout"] = [
+            [*["embedding"] * chunk.first, *["decoder"] * len(chunk.layers), *["loss"] * chunk.last]
+            for chunk in place(num_layers, layout)
+        ]
     if layout.recompute == "full":
         settings |= {"recompute_granularity": "full", "recompute_method": "uniform", "recompute_num_layers": 1}
     elif layout.recompute == "selective":

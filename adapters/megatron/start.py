@@ -31,7 +31,8 @@ def build_stages(graph: Graph, settings: Training, weights: Path | None = None) 
     seed_random(settings.seed)
     dtype = torch.bfloat16 if settings.precision == "bf16" else torch.float32
     places = range(layout.virtual_stages) if layout.virtual_stages > 1 else [None]
-    overrides: dict[str, Any] = model_overrides(layout) | {"transformer_impl": settings.transformer_impl}
+    overrides: dict[str, Any] = model_overrides(layout, graph.decoder().config.config.num_layers)
+    overrides["transformer_impl"] = settings.transformer_impl
     models = [build(graph, dtype=dtype, vp_stage=place, **overrides) for place in places]
     for model in models:
         _fill(model, graph, weights)

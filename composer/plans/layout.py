@@ -25,10 +25,14 @@ class Layout:
         metadata=_doc("Split activations between tensor-parallel regions along the sequence; experts with tp need it."),
     )
     first_stage_layers: int | None = field(
-        default=None, metadata=_doc("Decoder layers on the first pipeline rank; null: as many as elsewhere.")
+        default=None,
+        metadata=_doc(
+            "Decoder layers on the first pipeline rank; 0: it only embeds and encodes; null: as many as elsewhere."
+        ),
     )
     last_stage_layers: int | None = field(
-        default=None, metadata=_doc("Decoder layers on the last pipeline rank; null: as many as elsewhere.")
+        default=None,
+        metadata=_doc("Decoder layers on the last pipeline rank; 0: it only makes logits; null: as many as elsewhere."),
     )
     recompute: Literal["none", "full", "selective"] = field(
         default="none",

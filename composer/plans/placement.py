@@ -1,4 +1,7 @@
-"""Which decoder layers stand on which pipeline rank; as Megatron-Core places them."""
+"""Which decoder layers stand on which pipeline rank; as Megatron-Core places them.
+
+The first rank may have no decoder layer (it embeds and encodes), nor the last (it makes logits).
+"""
 
 from functools import cache
 
@@ -36,8 +39,8 @@ def place(num_layers: int, layout: Layout) -> tuple[Chunk, ...]:
     for rank, count in enumerate(per_rank):
         if count % virtual:
             raise PlacementError(f"{count} layers of pipeline rank {rank} are no multiple of {virtual} virtual stages")
-        if count < virtual:
-            raise PlacementError(f"pipeline rank {rank} would have no decoder layer")
+        if count == 0 and 0 < rank < layout.pp - 1:
+            raise PlacementError(f"pipeline rank {rank} would have nothing to do")
     chunks: list[Chunk] = []
     start = 0
     for turn in range(virtual):

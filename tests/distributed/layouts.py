@@ -26,6 +26,8 @@ TWO_RANKS = (
     case("dense", "pp2vp2", pp=2, virtual_stages=2),
     case("experts", "pp2vp2", pp=2, virtual_stages=2),
     case("dense", "pp2_first_stage_smaller", pp=2, first_stage_layers=1),
+    case("dense", "pp2_towers_alone", pp=2, first_stage_layers=0),
+    case("experts", "pp2_logits_alone", pp=2, last_stage_layers=0),
     case("dense", "cp2", cp=2),
     case("experts", "cp2", cp=2),
     case("dense", "dp2", 2),

@@ -41,7 +41,8 @@ def start(case: Case, folder: Path) -> list[ComposedModel]:
     runtime.init(**group_sizes(layout))
     graph = read_graph(folder / case.variant)
     places = range(layout.virtual_stages) if layout.virtual_stages > 1 else [None]
-    stages = [build(graph, vp_stage=place, **model_overrides(layout)).train() for place in places]
+    overrides = model_overrides(layout, graph.decoder().config.config.num_layers)
+    stages = [build(graph, vp_stage=place, **overrides).train() for place in places]
     for stage in stages:
         import_weights(stage, folder / case.variant / WEIGHTS)
     return stages

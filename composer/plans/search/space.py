@@ -1,0 +1,214 @@
+"""Which executions a search considers: the space is written down here, and nothing outside it is tried.
+
+tensor parallelism: powers of two within a node. Pipeline: divisors of the GPUs, with the layers dealt out evenly, or
+with fewer, or none, on the first rank (which embeds and encodes: towers may have a rank of their own), on the last
+(which makes logits), or on both. Virtual stages:
+divisors of the layers of every rank. Context parallelism: powers of two. Expert parallelism: divisors of the number of
+experts; an expert stays whole or is split as the other layers are. Micro-batch: powers of two. Recomputation: none, of
+core attention, of whole layers. Sequence parallelism: with experts always, else with and without. Distributed
+optimizer: with and without. Communication overlaps compute wherever there are data-parallel ranks. DeepSpeed: ZeRO 0
+to 3 over data-parallel ranks alone, with and without offload of the optimizer.
+"""
+
+from collections import Counter
+from collections.abc import Iterator
+from functools import cache
+from itertools import product
+from typing import Literal
+
+from attrs import evolve, field, frozen
+
+from composer.plans.costs import DecoderCosts
+from composer.plans.execution import Execution
+from composer.plans.hardware import Hardware
+from composer.plans.job import Job
+from composer.plans.layout import Layout, Zero
+from composer.plans.placement import PlacementError, place
+
+RECOMPUTE: tuple[Literal["none", "selective", "full"], ...] = ("none", "selective", "full")
+LARGEST_MICRO_BATCH = 64
+
+
+@frozen
+class Space:
+    """Bounds of a search; an empty tuple: everything the space holds."""
+
+    tp: tuple[int, ...] = ()
+    pp: tuple[int, ...] = ()
+    virtual_stages: tuple[int, ...] = ()
+    cp: tuple[int, ...] = ()
+    ep: tuple[int, ...] = ()
+    etp: tuple[int, ...] = ()
+    micro_batch: tuple[int, ...] = ()
+    recompute: tuple[str, ...] = ()
+    engines: tuple[str, ...] = ("megatron", "deepspeed")
+
+
+@frozen
+class Frame:
+    """Executions that differ in recomputation, optimizer and micro-batch only share one."""
+
+    layout: Layout
+    data_ranks: int
+
+
+def executions(
+    space: Space, decoder: DecoderCosts, job: Job, hardware: Hardware, fallen: Counter[str] | None = None
+) -> Iterator[Execution]:
+    """Every execution of the space that the engines accept.
+
+    Args:
+        space: bounds.
+        decoder: says which layouts it cannot run in.
+        job: GPUs, sequence length and global batch.
+        hardware: size of a node.
+        fallen: counts layouts that were not accepted, by reason.
+    """
+    fallen = Counter() if fallen is None else fallen
+    if "megatron" in space.engines:
+        yield from _megatron(space, decoder, job, hardware, fallen)
+    if "deepspeed" in space.engines and _within(1, space.pp, space.tp, space.cp, space.ep, space.etp):
+        yield from _deepspeed(space, job)
+
+
+def _megatron(
+    space: Space, decoder: DecoderCosts, job: Job, hardware: Hardware, fallen: Counter[str]
+) -> Iterator[Execution]:
+    for layout in layouts(space, decoder, job, hardware, fallen):
+        data_ranks = job.gpus // layout.model_ranks
+        shares = (False, True) if data_ranks * layout.cp > 1 else (False,)
+        for micro_batch in micro_batches(space, job, layout, data_ranks):
+            for recompute, shared in product(RECOMPUTE, shares):
+                if space.recompute and recompute not in space.recompute:
+                    continue
+                yield Execution(
+                    gpus=job.gpus,
+                    layout=layout if recompute == "none" else _recomputing(layout, recompute),
+                    micro_batch=micro_batch,
+                    distributed_optimizer=shared,
+                    overlap=data_ranks > 1,
+                )
+
+
+@cache
+def _recomputing(layout: Layout, recompute: Literal["selective", "full"]) -> Layout:
+    return evolve(layout, recompute=recompute)
+
+
+def layouts(
+    space: Space, decoder: DecoderCosts, job: Job, hardware: Hardware, fallen: Counter[str]
+) -> Iterator[Layout]:
+    """Layouts without recomputation that the decoder can run in and that divide the GPUs."""
+    for tp in _chosen(space.tp, powers(min(hardware.node_gpus, job.gpus))):
+        for cp in _chosen(space.cp, powers(job.gpus // tp)):
+            for experts in expert_layouts(space, decoder, job, tp, cp, fallen):
+                for pp in _chosen(space.pp, divisors(job.gpus // (tp * cp))):
+                    if (job.gpus // pp) % (experts.ep * experts.etp):
+                        fallen["experts do not divide the GPUs of a pipeline rank"] += 1
+                        continue
+                    yield from pipelines(space, experts, len(decoder.kinds), pp)
+
+
+def expert_layouts(
+    space: Space, decoder: DecoderCosts, job: Job, tp: int, cp: int, fallen: Counter[str]
+) -> Iterator[Layout]:
+    """What ranks of one pipeline stage can look like."""
+    counts = _chosen(space.ep, divisors(decoder.num_experts) if decoder.num_experts else (1,))
+    widths = _chosen(space.etp, tuple(sorted({1, tp})) if decoder.num_experts else (1,))
+    sequence = (tp > 1,) if decoder.num_experts or tp == 1 else (True, False)
+    for ep, etp, parallel in product(counts, widths, sequence):
+        if ep * etp > job.gpus:
+            continue
+        layout = Layout(tp=tp, cp=cp, ep=ep, etp=etp, sequence_parallel=parallel)
+        reasons = [*decoder.misfits(layout), *_sequence_misfits(layout, job.seq)]
+        if reasons:
+            fallen[reasons[0]] += 1
+        else:
+            yield layout
+
+
+def _sequence_misfits(layout: Layout, seq: int) -> list[str]:
+    multiple = (layout.tp if layout.sequence_parallel else 1) * (2 * layout.cp if layout.cp > 1 else 1)
+    return [f"sequences of {seq} tokens are no multiple of {multiple}"] if seq % multiple else []
+
+
+def pipelines(space: Space, layout: Layout, num_layers: int, pp: int) -> Iterator[Layout]:
+    """A layout over so many pipeline ranks: ways to deal the layers out, and virtual stages."""
+    if pp == 1:
+        if _within(1, space.virtual_stages):
+            yield layout
+        return
+    for first, last, virtual in _splits(num_layers, pp):
+        if _within(virtual, space.virtual_stages):
+            yield evolve(layout, pp=pp, virtual_stages=virtual, first_stage_layers=first, last_stage_layers=last)
+
+
+@cache
+def _splits(num_layers: int, pp: int) -> tuple[tuple[int | None, int | None, int], ...]:
+    """(layers of the first rank, of the last, virtual stages); None: as many as elsewhere."""
+    found = []
+    for first, last in _ends(num_layers, pp):
+        for virtual in range(1, num_layers // pp + 1):
+            layout = Layout(pp=pp, virtual_stages=virtual, first_stage_layers=first, last_stage_layers=last)
+            try:
+                place(num_layers, layout)
+            except PlacementError:
+                continue
+            found.append((first, last, virtual))
+    return tuple(found)
+
+
+def _ends(num_layers: int, pp: int) -> Iterator[tuple[int | None, int | None]]:
+    if num_layers % pp == 0:
+        yield None, None
+    if pp == 2:
+        yield from ((first, num_layers - first) for first in range(num_layers + 1) if first * 2 != num_layers)
+        return
+    for middle in range(1, num_layers):
+        ends = num_layers - middle * (pp - 2)
+        yield from (
+            (first, ends - first)
+            for first in range(middle + 1)
+            if 0 <= ends - first <= middle and not first == ends - first == middle
+        )
+
+
+def micro_batches(space: Space, job: Job, layout: Layout, data_ranks: int) -> Iterator[int]:
+    """Micro-batch sizes that divide the global batch; with virtual stages, into multiples of the pipeline's length."""
+    for size in _chosen(space.micro_batch, powers(LARGEST_MICRO_BATCH)):
+        unit = size * data_ranks * (layout.pp if layout.virtual_stages > 1 else 1)
+        if job.global_batch % unit == 0:
+            yield size
+
+
+def _deepspeed(space: Space, job: Job) -> Iterator[Execution]:
+    for size in micro_batches(space, job, Layout(), job.gpus):
+        for recompute, stage, offload in product(RECOMPUTE, (0, 1, 2, 3), (False, True)):
+            if (space.recompute and recompute not in space.recompute) or (offload and not stage):
+                continue
+            yield Execution(
+                gpus=job.gpus,
+                layout=Layout(recompute=recompute),
+                micro_batch=size,
+                engine="deepspeed",
+                zero=Zero(stage=stage, offload=offload),
+            )
+
+
+def powers(limit: int) -> tuple[int, ...]:
+    """1, 2, 4, … up to `limit`."""
+    return tuple(2**exponent for exponent in range(max(limit, 1).bit_length()))
+
+
+@cache
+def divisors(number: int) -> tuple[int, ...]:
+    """All of them, ascending."""
+    return tuple(each for each in range(1, number + 1) if number % each == 0)
+
+
+def _chosen(asked: tuple[int, ...], there: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(each for each in there if not asked or each in asked)
+
+
+def _within(value: int, *bounds: tuple[int, ...]) -> bool:
+    return all(not bound or value in bound for bound in bounds)
