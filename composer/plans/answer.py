@@ -27,10 +27,14 @@ class Memory:
     reserve: int = 0
     """CUDA context, libraries, and what the allocator cannot give back."""
 
+    def components(self) -> dict[str, int]:
+        """Bytes by component, in the order above."""
+        return {each.name: getattr(self, each.name) for each in fields(Memory)}
+
     @property
     def total(self) -> int:
         """All of it."""
-        return sum(getattr(self, each.name) for each in fields(Memory))
+        return sum(self.components().values())
 
 
 @frozen
@@ -62,11 +66,15 @@ class StepTime:
     host: Interval = Interval(0, 0, 0)
     """What the GPU waits for kernels to be started."""
 
+    def components(self) -> dict[str, Interval]:
+        """Seconds by component; compute by node."""
+        own = {each.name: getattr(self, each.name) for each in fields(StepTime) if each.name != "nodes"}
+        return {**self.nodes, **own}
+
     @property
     def total(self) -> Interval:
         """Of the step."""
-        own = [getattr(self, each.name) for each in fields(StepTime) if each.name != "nodes"]
-        return Interval.total([*self.nodes.values(), *own])
+        return Interval.total(self.components().values())
 
 
 @frozen

@@ -16,7 +16,7 @@ from functools import cache
 from itertools import product
 from typing import Literal
 
-from attrs import evolve, field, frozen
+from attrs import evolve, frozen
 
 from composer.plans.costs import DecoderCosts
 from composer.plans.execution import Execution
@@ -26,6 +26,7 @@ from composer.plans.layout import Layout, Zero
 from composer.plans.placement import PlacementError, place
 
 RECOMPUTE: tuple[Literal["none", "selective", "full"], ...] = ("none", "selective", "full")
+ZERO_STAGES: tuple[Literal[0, 1, 2, 3], ...] = (0, 1, 2, 3)
 LARGEST_MICRO_BATCH = 64
 
 
@@ -46,16 +47,30 @@ class Space:
 
 @frozen
 class Frame:
-    """Executions that differ in recomputation, optimizer and micro-batch only share one."""
+    """Executions that differ only in how layers are dealt out, in virtual stages and in who holds optimizer state."""
 
-    layout: Layout
-    data_ranks: int
+    execution: Execution
+    """Without any of these, as a frame's lower bounds are computed from it."""
+    splits: tuple[tuple[int | None, int | None, int], ...]
+    shares: tuple[bool, ...]
+
+    def __len__(self) -> int:
+        return len(self.splits) * len(self.shares)
+
+    def executions(self) -> Iterator[Execution]:
+        """Every one."""
+        for first, last, virtual in self.splits:
+            layout = self.execution.layout
+            if (first, last, virtual) != (None, None, 1):
+                layout = evolve(layout, virtual_stages=virtual, first_stage_layers=first, last_stage_layers=last)
+            for shared in self.shares:
+                yield evolve(self.execution, layout=layout, distributed_optimizer=shared)
 
 
-def executions(
+def frames(
     space: Space, decoder: DecoderCosts, job: Job, hardware: Hardware, fallen: Counter[str] | None = None
-) -> Iterator[Execution]:
-    """Every execution of the space that the engines accept.
+) -> Iterator[Frame]:
+    """Every execution of the space that the engines accept, in frames.
 
     Args:
         space: bounds.
@@ -73,40 +88,45 @@ def executions(
 
 def _megatron(
     space: Space, decoder: DecoderCosts, job: Job, hardware: Hardware, fallen: Counter[str]
-) -> Iterator[Execution]:
+) -> Iterator[Frame]:
     for layout in layouts(space, decoder, job, hardware, fallen):
-        data_ranks = job.gpus // layout.model_ranks
-        shares = (False, True) if data_ranks * layout.cp > 1 else (False,)
-        for micro_batch in micro_batches(space, job, layout, data_ranks):
-            for recompute, shared in product(RECOMPUTE, shares):
-                if space.recompute and recompute not in space.recompute:
-                    continue
-                yield Execution(
-                    gpus=job.gpus,
-                    layout=layout if recompute == "none" else _recomputing(layout, recompute),
-                    micro_batch=micro_batch,
-                    distributed_optimizer=shared,
-                    overlap=data_ranks > 1,
-                )
+        ranks = job.gpus // layout.model_ranks
+        shares = (False, True) if ranks * layout.cp > 1 else (False,)
+        splits = tuple(
+            split for split in _splits(len(decoder.kinds), layout.pp) if _within(split[2], space.virtual_stages)
+        )
+        ways = [_recomputing(layout, each) for each in RECOMPUTE if not space.recompute or each in space.recompute]
+        for size in _chosen(space.micro_batch, powers(LARGEST_MICRO_BATCH)):
+            if job.global_batch % (size * ranks):
+                continue
+            # Interleaved schedules take micro-batches in groups as large as the pipeline.
+            grouped = job.global_batch % (size * ranks * layout.pp) == 0
+            fitting = splits if grouped else tuple(split for split in splits if split[2] == 1)
+            for way in ways if fitting else ():
+                yield Frame(Execution(job.gpus, way, size, overlap=ranks > 1), fitting, shares)
 
 
 @cache
-def _recomputing(layout: Layout, recompute: Literal["selective", "full"]) -> Layout:
-    return evolve(layout, recompute=recompute)
+def _recomputing(layout: Layout, recompute: Literal["none", "selective", "full"]) -> Layout:
+    return layout if recompute == "none" else evolve(layout, recompute=recompute)
 
 
 def layouts(
     space: Space, decoder: DecoderCosts, job: Job, hardware: Hardware, fallen: Counter[str]
 ) -> Iterator[Layout]:
-    """Layouts without recomputation that the decoder can run in and that divide the GPUs."""
+    """Layouts, layers dealt out evenly and nothing recomputed, that the decoder can run in and that divide the GPUs."""
     for tp in _chosen(space.tp, powers(min(hardware.node_gpus, job.gpus))):
         for cp in _chosen(space.cp, powers(job.gpus // tp)):
+            if job.gpus % (tp * cp):
+                continue
             for experts in expert_layouts(space, decoder, job, tp, cp, fallen):
                 for pp in _chosen(space.pp, divisors(job.gpus // (tp * cp))):
                     if (job.gpus // pp) % (experts.ep * experts.etp):
                         fallen["experts do not divide the GPUs of a pipeline rank"] += 1
-                        continue
-                    yield from pipelines(space, experts, len(decoder.kinds), pp)
+                    elif not _splits(len(decoder.kinds), pp):
+                        fallen["more pipeline ranks than layers"] += 1
+                    else:
+                        yield experts if pp == 1 else evolve(experts, pp=pp)
 
 
 def expert_layouts(
@@ -132,20 +152,11 @@ def _sequence_misfits(layout: Layout, seq: int) -> list[str]:
     return [f"sequences of {seq} tokens are no multiple of {multiple}"] if seq % multiple else []
 
 
-def pipelines(space: Space, layout: Layout, num_layers: int, pp: int) -> Iterator[Layout]:
-    """A layout over so many pipeline ranks: ways to deal the layers out, and virtual stages."""
-    if pp == 1:
-        if _within(1, space.virtual_stages):
-            yield layout
-        return
-    for first, last, virtual in _splits(num_layers, pp):
-        if _within(virtual, space.virtual_stages):
-            yield evolve(layout, pp=pp, virtual_stages=virtual, first_stage_layers=first, last_stage_layers=last)
-
-
 @cache
 def _splits(num_layers: int, pp: int) -> tuple[tuple[int | None, int | None, int], ...]:
     """(layers of the first rank, of the last, virtual stages); None: as many as elsewhere."""
+    if pp == 1:
+        return ((None, None, 1),)
     found = []
     for first, last in _ends(num_layers, pp):
         for virtual in range(1, num_layers // pp + 1):
@@ -173,26 +184,16 @@ def _ends(num_layers: int, pp: int) -> Iterator[tuple[int | None, int | None]]:
         )
 
 
-def micro_batches(space: Space, job: Job, layout: Layout, data_ranks: int) -> Iterator[int]:
-    """Micro-batch sizes that divide the global batch; with virtual stages, into multiples of the pipeline's length."""
+def _deepspeed(space: Space, job: Job) -> Iterator[Frame]:
+    ways = [each for each in RECOMPUTE if not space.recompute or each in space.recompute]
     for size in _chosen(space.micro_batch, powers(LARGEST_MICRO_BATCH)):
-        unit = size * data_ranks * (layout.pp if layout.virtual_stages > 1 else 1)
-        if job.global_batch % unit == 0:
-            yield size
-
-
-def _deepspeed(space: Space, job: Job) -> Iterator[Execution]:
-    for size in micro_batches(space, job, Layout(), job.gpus):
-        for recompute, stage, offload in product(RECOMPUTE, (0, 1, 2, 3), (False, True)):
-            if (space.recompute and recompute not in space.recompute) or (offload and not stage):
-                continue
-            yield Execution(
-                gpus=job.gpus,
-                layout=Layout(recompute=recompute),
-                micro_batch=size,
-                engine="deepspeed",
-                zero=Zero(stage=stage, offload=offload),
-            )
+        if job.global_batch % (size * job.gpus):
+            continue
+        for recompute, stage, offload in product(ways, ZERO_STAGES, (False, True)):
+            if stage or not offload:
+                layout, zero = Layout(recompute=recompute), Zero(stage=stage, offload=offload)
+                alone = Execution(job.gpus, layout, size, engine="deepspeed", zero=zero)
+                yield Frame(alone, ((None, None, 1),), (False,))
 
 
 def powers(limit: int) -> tuple[int, ...]:
