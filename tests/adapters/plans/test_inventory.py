@@ -9,7 +9,6 @@ import pytest
 from adapters.megatron import build, runtime
 from adapters.plans import inventory_file
 from adapters.plans.inventory import cached_at, inventory
-from composer import load
 from tests.parity.shipped_spec import SPEC
 
 PARTS = {
