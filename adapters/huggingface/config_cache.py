@@ -26,11 +26,11 @@ def cached(raw: dict[str, Any], make: Callable[[dict[str, Any]], dict[str, Any]]
         return json.loads(path.read_text(encoding="utf-8"))
     made = make(raw)
     with contextlib.suppress(OSError):  # a cache that cannot be written costs time, nothing else
-        _write(path, json.dumps(made))
+        write_whole(path, json.dumps(made))
     return made
 
 
-def _write(path: Path, text: str) -> None:
+def write_whole(path: Path, text: str) -> None:
     """Write beside, then rename: a reader in another process sees all of it or nothing."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=path.parent, delete=False) as file:

@@ -1,0 +1,1 @@
+"""What plans must ask torch for: the inventory of a model, and whether a plan's shards are real."""

@@ -1,0 +1,90 @@
+"""Inputs for towers and projectors on the meta device: items that fill their rows, as many rows as asked for.
+
+Legend: I items, R feature rows of one item, P patches of one item, D width of a patch, C width of a feature row.
+"""
+
+from typing import Any
+
+import torch
+from attrs import frozen
+from torch import Tensor, nn
+
+from adapters.plans.known_values import KnownValues
+from components.vision.initialisation import maybe_input_projection
+from composer.graph import Graph
+
+
+class EncoderInputsError(ValueError):
+    """It is not known what a tower is to be given; says what is missing."""
+
+
+@frozen
+class ItemSize:
+    """Pooled patches of one item, as a square: what a tower of variable items makes of it is side² rows."""
+
+    side: int
+
+    @property
+    def rows(self) -> int:
+        """R."""
+        return self.side * self.side
+
+
+def encoder_inputs(
+    graph: Graph, node: str, module: nn.Module, known: KnownValues, size: ItemSize, items: int
+) -> dict[str, Tensor]:
+    """What `run` of a tower's or projector's component takes.
+
+    Returns:
+        By argument: pixels float32 [I, P, D] or as the spec says; positions int64 [I, P, 2], with values; features
+        [I * R, C] in the type of the module's parameters.
+
+    Raises:
+        EncoderInputsError: the spec leaves a size open that the tower does not tell.
+    """
+    if graph.component(node).role == "projector":
+        width = graph.nodes[node].config.in_dim
+        dtype = next(module.parameters()).dtype
+        return {"in": torch.empty(items * size.rows, width, dtype=dtype, device="meta")}
+    section = graph.nodes[node].config
+    kinds = {(edge.target.port or "in"): graph.inputs[edge.source.owner].type for edge in graph.edges_to(node)}
+    return {
+        name: _tower_input(section, module, name, kinds.get(name, "any"), known, size, items) for name in section.inputs
+    }
+
+
+def _tower_input(
+    section: Any, module: nn.Module, name: str, kind: str, known: KnownValues, size: ItemSize, items: int
+) -> Tensor:
+    shape = section.inputs[name]
+    if kind == "positions" and section.item_rows is not None and name == section.item_rows.valid_in and shape[-1] == 2:
+        return known.give(_places(size.side * section.item_rows.pool).expand(items, -1, -1).contiguous())
+    if kind == "pixels":
+        sizes = [items if place == 0 else _size(section, module, name, place, size) for place in range(len(shape))]
+        return torch.empty(sizes, dtype=torch.float32, device="meta")
+    raise EncoderInputsError(f"{name} is neither pixels nor positions of patches whose rows item_rows counts")
+
+
+def _places(side: int) -> Tensor:
+    """[side², 2] int64: column and row of each patch of a square."""
+    row, column = torch.meshgrid(torch.arange(side), torch.arange(side), indexing="ij")
+    return torch.stack([column.flatten(), row.flatten()], -1)
+
+
+def _size(section: Any, module: nn.Module, name: str, place: int, size: ItemSize) -> int:
+    """Of one dimension of pixels: as the spec says, as the rows ask for, or as the tower's first projection takes."""
+    shape, rows = section.inputs[name], section.item_rows
+    if isinstance(shape[place], int):
+        return shape[place]
+    if rows is not None and place == 1 and shape[1] == section.inputs[rows.valid_in][1]:
+        return size.rows * rows.pool**2
+    projection = maybe_input_projection(module)
+    if isinstance(projection, nn.Linear) and place == len(shape) - 1:
+        return projection.in_features
+    if isinstance(projection, nn.Conv2d) and len(shape) == 4:
+        side = section.config.get("image_size")
+        if place == 1:
+            return projection.in_channels
+        if isinstance(side, int):
+            return side
+    raise EncoderInputsError(f"the spec gives {name} no size for {shape[place]!r}, and the tower does not tell it")

@@ -1,0 +1,39 @@
+"""Makes an inventory: builds the composed model on the meta device, and runs its towers and projectors there."""
+
+from torch import nn
+
+from adapters.plans.encoder_costs import NOT_TRACEABLE, encoder_costs, estimated
+from adapters.plans.meta_model import fake_rank, meta_model
+from adapters.plans.parameter_parts import model_parameters
+from composer.graph import Graph
+from composer.plans.content import content_hash
+from composer.plans.inventory import EncoderCosts, Inventory
+from composer.plans.layout import Layout
+
+
+def make_inventory(graph: Graph) -> Inventory:
+    """The inventory of a checked graph. This process must have no process groups."""
+    with fake_rank(0, 1, Layout()):
+        model = meta_model(graph, Layout())
+        parameters = model_parameters(graph, model)
+        problems: list[str] = []
+        encoders = [_costs(graph, name, getattr(model, name), problems) for name in model.program.encoders]
+    return Inventory(
+        graph=content_hash(graph),
+        name=graph.name,
+        parameters=tuple(parameters),
+        encoders=tuple(encoders),
+        tied=model.program.tied,
+        problems=tuple(problems),
+    )
+
+
+def _costs(graph: Graph, node: str, module: nn.Module, problems: list[str]) -> EncoderCosts:
+    try:
+        return encoder_costs(graph, node, module)
+    except NOT_TRACEABLE as error:
+        problems.append(
+            f"{node} could not be run without real inputs ({error}): its time and memory are estimated from its "
+            "parameters"
+        )
+        return estimated(graph, node, module)

@@ -1,0 +1,92 @@
+"""The composed model on the meta device, as any rank of any world would build it: no memory, no other process.
+
+Process groups are torch's fake ones: they know their ranks and sizes and send nothing. They take this process's place
+in a world, so it must not be part of one already; `alone` moves the work to a process of its own where it is.
+"""
+
+import multiprocessing
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from megatron.core import parallel_state
+from torch import distributed
+from torch.overrides import TorchFunctionMode
+from torch.testing._internal.distributed.fake_pg import FakeStore
+from torch.utils._device import _device_constructors
+
+from adapters.megatron import ComposedModel, composed_config, runtime
+from adapters.megatron.layout import group_sizes, model_overrides
+from composer.graph import Graph
+from composer.plans.layout import Layout
+
+
+class _OnMeta(TorchFunctionMode):
+    """Every new tensor is made on the meta device, whatever device its maker names (Megatron-Core names its own)."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if func in _device_constructors():
+            kwargs = {**kwargs, "device": "meta"}
+        return func(*args, **kwargs)
+
+
+@contextmanager
+def fake_rank(rank: int, world_size: int, layout: Layout) -> Iterator[None]:
+    """Be one rank of a world that is not there, for the length of a block.
+
+    Raises:
+        RuntimeError: this process already belongs to a world.
+    """
+    if distributed.is_initialized() or parallel_state.model_parallel_is_initialized():
+        raise RuntimeError("this process has process groups already: see adapters.plans.meta_model.alone")
+    distributed.init_process_group("fake", store=FakeStore(), rank=rank, world_size=world_size)
+    try:
+        # Fake groups need no second set over gloo, which would wait for the other ranks.
+        with _random_state_kept():
+            runtime.init(**group_sizes(layout), create_gloo_process_groups=False)
+        yield
+    finally:
+        runtime.destroy()
+
+
+@contextmanager
+def _random_state_kept() -> Iterator[None]:
+    state = torch.get_rng_state()
+    try:
+        yield
+    finally:
+        torch.set_rng_state(state)
+
+
+def meta_model(
+    graph: Graph, layout: Layout, *, dtype: torch.dtype = torch.bfloat16, vp_stage: int | None = None
+) -> ComposedModel:
+    """What this rank builds, or one virtual stage of it, with parameters that have shapes and no values.
+
+    Megatron-Core's local implementation: its parameters have the names that plans use.
+    """
+    first, last = runtime.pipeline_place(vp_stage)
+    with _OnMeta():
+        config = composed_config(
+            graph,
+            dtype=dtype,
+            # Values are not wanted, and there are none to be had on the meta device.
+            perform_initialization=False,
+            use_cpu_initialization=False,
+            init_model_with_meta_device=True,
+            **model_overrides(layout),
+        )
+        return ComposedModel(config, pre_process=first, post_process=last, vp_stage=vp_stage)
+
+
+def alone[**P, R](function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+    """Call a function of a module where there are no process groups: here, or in a new process where this has some."""
+    if not (distributed.is_initialized() or parallel_state.model_parallel_is_initialized()):
+        return function(*args, **kwargs)
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as process:
+        return process.submit(function, *args, **kwargs).result()
