@@ -39,8 +39,8 @@ def place(num_layers: int, layout: Layout) -> tuple[Chunk, ...]:
     for rank, count in enumerate(per_rank):
         if count % virtual:
             raise PlacementError(f"{count} layers of pipeline rank {rank} are no multiple of {virtual} virtual stages")
-        if count == 0 and 0 < rank < layout.pp - 1:
-            raise PlacementError(f"pipeline rank {rank} would have nothing to do")
+        if count == 0 and (virtual > 1 or 0 < rank < layout.pp - 1):
+            raise PlacementError(f"pipeline rank {rank} would have a stage with nothing to do")
     chunks: list[Chunk] = []
     start = 0
     for turn in range(virtual):

@@ -1,7 +1,7 @@
 """The fastest execution that fits: branch and bound over frames, so that none of the space is left out.
 
 A frame's lower bound on step time is never above that of any execution in it. Frames are opened in the order of their
-bounds, until the next bound is no better than the last place among the best: what is still closed cannot win a place.
+bounds, until the next bound is above the last place among the best: what is still closed cannot win a place.
 """
 
 from collections import Counter
@@ -97,7 +97,7 @@ def search(judge: Judge, frames: Iterable[Frame]) -> Found:
     closed = sorted(((judge.shortest(frame), number) for number, frame in enumerate(known)))
     best, too_large, opened, beat = _Best(), None, 0, float("inf")
     for shortest, number in closed:
-        if shortest >= beat:
+        if shortest > beat:
             break
         frame = known[number]
         if judge.leanest(frame) > judge.limit:

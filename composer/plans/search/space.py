@@ -159,7 +159,7 @@ def _splits(num_layers: int, pp: int) -> tuple[tuple[int | None, int | None, int
         return ((None, None, 1),)
     found = []
     for first, last in _ends(num_layers, pp):
-        for virtual in range(1, num_layers // pp + 1):
+        for virtual in range(1, max(1, num_layers // pp) + 1):
             layout = Layout(pp=pp, virtual_stages=virtual, first_stage_layers=first, last_stage_layers=last)
             try:
                 place(num_layers, layout)
