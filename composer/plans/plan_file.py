@@ -39,9 +39,9 @@ class Frozen:
 
 @frozen
 class Rejected:
-    """An execution that was not chosen, and why."""
+    """A kind of layout that was not chosen, and why; estimate: the best of the kind, if it can run at all."""
 
-    execution: Execution
+    name: str
     reason: str
     estimate: Estimate | None = None
 

@@ -56,31 +56,32 @@ def obvious_layouts(node_gpus: int, gpus: int, num_experts: int) -> Iterator[Obv
     yield Obvious("no recomputation", nothing, lambda e: e.layout.recompute == "none")
 
 
-def reasons(
-    searcher: Searcher, asked: Space, frames: list[Frame], best: Estimate, found: Iterator[Obvious]
-) -> list[Reason]:
+def reasons(searcher: Searcher, frames: list[Frame], best: Estimate, obvious: Iterator[Obvious]) -> list[Reason]:
     """Why each obvious layout that the best is not was not chosen.
 
     Args:
         searcher: of the job.
-        asked: the bounds of the whole search.
         frames: of the whole search.
         best: what was chosen.
-        found: what is obvious.
+        obvious: what people try first.
     """
     told = []
-    for each in found:
+    for each in obvious:
         if each.matches(best.execution):
             continue
         matching = [frame for frame in frames if each.matches(frame.execution)]
         if matching:
             told.append(_compared(each.name, searcher, search(searcher, matching), best))
         else:
-            fallen: Counter[str] = Counter()
-            searcher.frames(each.space, fallen)
-            why = fallen.most_common(1)[0][0] if fallen else "the global batch cannot be dealt out so"
-            told.append(Reason(each.name, f"cannot run: {why}", None))
+            told.append(Reason(each.name, _absent(each, searcher), None))
     return told
+
+
+def _absent(obvious: Obvious, searcher: Searcher) -> str:
+    fallen: Counter[str] = Counter()
+    if any(obvious.matches(frame.execution) for frame in searcher.frames(obvious.space, fallen)):
+        return "outside the bounds that were given"
+    return f"cannot run: {fallen.most_common(1)[0][0] if fallen else 'the global batch cannot be dealt out so'}"
 
 
 def _compared(name: str, searcher: Searcher, found: Found, best: Estimate) -> Reason:

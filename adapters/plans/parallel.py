@@ -1,0 +1,112 @@
+"""A parallel plan for a graph, or what would make one possible."""
+
+from collections import Counter
+from collections.abc import Sequence
+
+from attrs import evolve, frozen
+
+from adapters.plans.planned import PlanError, planned_model
+from composer.graph import Graph
+from composer.plans.answer import Estimate
+from composer.plans.hardware import Hardware
+from composer.plans.hardware_file import load_hardware, shipped_hardware
+from composer.plans.job import Job
+from composer.plans.model import PlannedModel
+from composer.plans.plan_file import VERSION, Frozen, ParallelPlan, Rejected, Source
+from composer.plans.planner import Planner
+from composer.plans.search.changes import Change, changes
+from composer.plans.search.reasons import binding, obvious_layouts, reasons
+from composer.plans.search.search import search
+from composer.plans.search.space import Space
+
+
+@frozen
+class Asked:
+    """What `plan parallel` was asked; frozen: selectors; trained: names of a freeze plan's stage."""
+
+    graph: Graph
+    source: Source
+    frozen: Frozen
+    job: Job
+    hardware: Hardware
+    space: Space
+    fill: float
+    trained: frozenset[str] | None = None
+
+
+@frozen
+class Infeasible:
+    """Nothing fits. smallest: what needs least memory; changes: what would make it fit, smallest first."""
+
+    smallest: Estimate | None
+    limit: int
+    changes: list[Change]
+
+
+def plan(asked: Asked) -> ParallelPlan | Infeasible:
+    """Search, and explain what was found.
+
+    Raises:
+        PlanError: no execution of the space divides GPUs, batch and sequence.
+    """
+    model = planned_model(asked.graph, asked.frozen.selectors, asked.trained)
+    planner = Planner(model, asked.job, asked.hardware, asked.fill)
+    fallen: Counter[str] = Counter()
+    frames = planner.frames(asked.space, fallen)
+    if not frames:
+        raise PlanError(_no_frames(asked.job, fallen))
+    found = search(planner, frames)
+    if not found.best:
+        return Infeasible(found.smallest, planner.limit, _changes(asked, model))
+    best, *others = found.best
+    node_gpus, experts = asked.hardware.node_gpus, model.decoder.num_experts
+    told = reasons(planner, frames, best, obvious_layouts(node_gpus, asked.job.gpus, experts))
+    return ParallelPlan(
+        plan=VERSION,
+        model=asked.source,
+        frozen=asked.frozen,
+        job=asked.job,
+        hardware=asked.hardware,
+        estimate=best,
+        binding=binding(best, found.too_large, planner.limit),
+        alternatives=tuple(others),
+        rejected=tuple(Rejected(each.name, each.text, each.estimate) for each in told),
+        space={
+            "executions": found.considered,
+            "looked at one by one": found.opened,
+            "layouts the engines refuse": sum(fallen.values()),
+        },
+    )
+
+
+def _no_frames(job: Job, fallen: Counter[str]) -> list[str]:
+    problems = [f"No layout can be dealt out: {reason} ({count} layouts)." for reason, count in fallen.most_common(5)]
+    return problems or [
+        f"No layout can be dealt out: a global batch of {job.global_batch} cannot be divided between the replicas that "
+        f"{job.gpus} GPUs hold. Try a multiple of {job.gpus}."
+    ]
+
+
+def _changes(asked: Asked, model: PlannedModel) -> list[Change]:
+    def attempt(job: Job, hardware: Hardware, nodes: tuple[str, ...]) -> Estimate | None:
+        kept = model if not nodes else _frozen_too(model, nodes)
+        planner = Planner(kept, job, hardware, asked.fill)
+        found = search(planner, planner.frames(asked.space, Counter()))
+        return found.best[0] if found.best else None
+
+    others = tuple(load_hardware(name) for name in shipped_hardware() if name != asked.hardware.name)
+    return changes(asked.job, asked.hardware, others, _factors(model), attempt)
+
+
+def _factors(model: PlannedModel) -> dict[str, float]:
+    """By which factor fewer parameters train with a node frozen, of nodes that are not all that trains."""
+    trained: Counter[str] = Counter()
+    for tally in model.tallies:
+        trained[tally.node] += tally.trained
+    total = sum(trained.values())
+    return {node: total / (total - count) for node, count in trained.items() if 0 < count < total}
+
+
+def _frozen_too(model: PlannedModel, nodes: Sequence[str]) -> PlannedModel:
+    held = {each.name for each in model.inventory.parameters if each.node in nodes}
+    return PlannedModel(model.inventory, model.decoder_node, model.decoder, model.rules, model.trained - held)

@@ -1,0 +1,58 @@
+"""A graph as plans see it: inventory, costs of its decoder, what trains."""
+
+from collections.abc import Sequence
+
+from adapters.plans.inventory import inventory
+from composer.edges import MaskEdge
+from composer.graph import Graph
+from composer.plans.inventory import Inventory
+from composer.plans.model import PlannedModel
+from composer.plans.selector_checks import empty_leaves, read_selector
+from composer.plans.selectors import Scope
+
+
+class PlanError(Exception):
+    """What was asked cannot be planned; the message has one line per problem."""
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(problems))
+
+
+def planned_model(graph: Graph, frozen: Sequence[str] = (), trained: frozenset[str] | None = None) -> PlannedModel:
+    """A graph with what trains.
+
+    Args:
+        graph: a checked graph.
+        frozen: selectors of what does not train.
+        trained: names of what trains, from a freeze plan, instead.
+
+    Raises:
+        PlanError: a selector that is none or selects nothing; nothing trains; the decoder's component has no costs.
+    """
+    known = inventory(graph)
+    decoder = graph.decoder()
+    costs = graph.component(decoder.name).costs
+    if costs is None:
+        raise PlanError([f"{decoder.component}: this component does not say what it costs, so it cannot be planned."])
+    names = _without(known, graph, frozen) if trained is None else trained
+    if not names:
+        raise PlanError(["Nothing trains: leave something out of --frozen."])
+    rules = next(edge.rules for edge in graph.edges_to(decoder.name) if isinstance(edge, MaskEdge))
+    return PlannedModel(known, decoder.name, costs(decoder.config), dict(rules), names)
+
+
+def _without(known: Inventory, graph: Graph, frozen: Sequence[str]) -> frozenset[str]:
+    layers = 1 + max((parameter.layer for parameter in known.parameters if parameter.layer is not None), default=-1)
+    scope = Scope.of(graph, layers)
+    out: frozenset[str] = frozenset()
+    problems = []
+    for text in frozen:
+        selector, faults = read_selector(text, scope)
+        if selector is not None and not faults:
+            faults = list(empty_leaves(selector, known, scope))
+            out |= selector.select(known.parameters, scope)
+        problems += [f"--frozen {text}: {fault.message}" for fault in faults]
+    if problems:
+        raise PlanError(problems)
+    return frozenset(parameter.name for parameter in known.parameters) - out
