@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 
-from attrs import evolve, frozen
+from attrs import frozen
 
 from adapters.plans.planned import PlanError, planned_model
 from composer.graph import Graph
@@ -81,10 +81,11 @@ def plan(asked: Asked) -> ParallelPlan | Infeasible:
 
 def _no_frames(job: Job, fallen: Counter[str]) -> list[str]:
     problems = [f"No layout can be dealt out: {reason} ({count} layouts)." for reason, count in fallen.most_common(5)]
-    return problems or [
+    batch = (
         f"No layout can be dealt out: a global batch of {job.global_batch} cannot be divided between the replicas that "
         f"{job.gpus} GPUs hold. Try a multiple of {job.gpus}."
-    ]
+    )
+    return problems or [batch]
 
 
 def _changes(asked: Asked, model: PlannedModel) -> list[Change]:

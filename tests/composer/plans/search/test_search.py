@@ -1,59 +1,18 @@
 """Branch and bound against looking at everything, on made-up numbers."""
 
-import hashlib
 from collections import Counter
 
-from attrs import frozen
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from composer.plans.answer import Estimate, Memory, RankMemory, StepTime
-from composer.plans.execution import Execution
-from composer.plans.interval import Interval
-from composer.plans.job import Job
+from composer.plans.answer import Estimate
 from composer.plans.search.search import PLACES, search
-from composer.plans.search.space import Frame, Space, frames
-from tests.composer.plans.search.decoders import Layers, eight_gpus
-
-LOWEST = 0.5
-"""How far below a frame's best its bound may lie."""
-
-
-def number(seed: int, what: str, execution: Execution, values: int) -> float:
-    """Between 1 and 2, the same whenever asked; of few values, so that ties happen."""
-    text = f"{seed} {what} {execution}"
-    digest = hashlib.sha256(text.encode()).digest()
-    return 1 + int.from_bytes(digest[:4]) % values / values
-
-
-@frozen(eq=False)
-class MadeUp:
-    """A judge whose numbers follow no model."""
-
-    seed: int
-    limit: int
-    values: int
-
-    def memory(self, execution: Execution) -> tuple[RankMemory, ...]:
-        weights = int(1000 * number(self.seed, "memory", execution, self.values))
-        return (RankMemory(0, Memory(weights=weights), (1,)),)
-
-    def estimate(self, execution: Execution, memory: tuple[RankMemory, ...]) -> Estimate:
-        seconds = Interval.exact(number(self.seed, "time", execution, self.values))
-        return Estimate(execution, memory, StepTime(nodes={"all": seconds}), Interval(0, 0, 0), Interval(0, 0, 0))
-
-    def shortest(self, frame: Frame) -> float:
-        below = number(self.seed, "bound", frame.execution, 8) - 1
-        best = min(number(self.seed, "time", each, self.values) for each in frame.executions())
-        return best * (1 - LOWEST * below)
-
-    def leanest(self, frame: Frame) -> int:
-        below = number(self.seed, "leanest", frame.execution, 8) - 1
-        return int(min(self.memory(each)[0].memory.total for each in frame.executions()) * (1 - LOWEST * below))
+from composer.plans.search.space import Frame, Space
+from tests.composer.plans.search.made_up import MadeUp
 
 
 def known_frames() -> list[Frame]:
-    return list(frames(Space(), Layers(4), Job(8, 512, 16), eight_gpus(), Counter()))
+    return MadeUp(0, 0).frames(Space(), Counter())
 
 
 def rank(estimate: Estimate) -> tuple[float, int, str]:
@@ -67,7 +26,7 @@ def by_hand(judge: MadeUp) -> list[Estimate]:
     return sorted((each for each in made if each.fullest.memory.total <= judge.limit), key=rank)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(st.integers(0, 10**6), st.integers(1000, 2000), st.sampled_from([3, 50, 10**6]))
 def test_the_best_of_each_size_is_found(seed: int, limit: int, values: int) -> None:
     judge = MadeUp(seed, limit, values)
