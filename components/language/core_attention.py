@@ -17,11 +17,8 @@ from torch.utils.weak import WeakTensorKeyDictionary
 from components.fusion.mask_dense import lower_dense
 from components.fusion.mask_metadata import MetadataLayout
 from components.fusion.mask_reach import reach
+from components.language.attention_blocks import BLOCK_QUERIES, TABLE_PAIRS
 from composer.masks import Rule
-
-TABLE_PAIRS = 2**24
-"""Most pairs of queries and keys that are kept as a table; beyond, attention goes block by block of queries."""
-BLOCK_QUERIES = 512
 
 
 class DenseMasks:

@@ -1,7 +1,7 @@
 """What `language.gpt` takes in a spec: sizes, and a list of layers made of named parts (torch-free)."""
 
 from collections.abc import Iterator
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from attrs import field, frozen
 
@@ -9,6 +9,9 @@ from composer.finding import Finding
 from composer.ranges import positive, whole
 from composer.registry import Component, Port, Ports
 from composer.suggestion import suggestion
+
+if TYPE_CHECKING:
+    from composer.plans.costs import DecoderCosts
 
 
 def _doc(text: str) -> dict[str, str]:
@@ -262,6 +265,12 @@ def has_experts(section: Gpt) -> bool:
     return any(kind.ffn.experts is not None for kind in section.layers.kinds.values())
 
 
+def _costs(config: Gpt) -> "DecoderCosts":
+    from components.language.costs.decoder import GptCosts
+
+    return GptCosts(config)
+
+
 GPT = Component(
     name="language.gpt",
     role="decoder",
@@ -270,4 +279,5 @@ GPT = Component(
     implementation="components.language.gpt",
     layer_kinds=layer_kinds,
     check=check,
+    costs=_costs,
 )

@@ -79,7 +79,9 @@ class Setting:
     """How a layer runs: what may change its costs, and nothing else, so that equal settings share an answer.
 
     element: bytes of an activation. pairs: (layer kind, pairs of query and key that one sequence's mask allows), of
-    whole sequences. layout: of it, only tp, cp, ep, etp, sequence_parallel and recomputation are read.
+    whole sequences. layout: of it, only tp, cp, ep, etp, sequence_parallel and recomputation are read. fused: layer
+    kinds whose mask rule Transformer Engine has a kernel for. mask_fields: integers per token that the rules need.
+    device: what runs it; torch's attention kernels differ, and so does what they keep.
     """
 
     micro_batch: int
@@ -88,6 +90,9 @@ class Setting:
     implementation: Literal["local", "transformer_engine"]
     element: int
     pairs: tuple[tuple[str, int], ...] = field(default=())
+    fused: tuple[str, ...] = field(default=())
+    mask_fields: int = 3
+    device: Literal["cuda", "cpu"] = "cuda"
 
 
 class DecoderCosts(Protocol):

@@ -1,0 +1,45 @@
+"""What self-attention keeps, from the normed input to what is added to the residual stream.
+
+Legend: N query heads and G key/value heads on this rank, D head width; see `components.language.attention`.
+"""
+
+from components.language.costs.core_attention import core_attention
+from components.language.costs.norms import rms_norm, scale_free
+from components.language.costs.tape import Stored, Tape, Tokens
+from components.language.gpt_declaration import Attention, Layer
+from composer.plans.costs import Setting
+
+PART = "attention"
+
+
+def attention(tape: Tape, layer: Layer, kind: str, hidden: int, setting: Setting) -> None:
+    """Projection, head norms, rotation, attention, output projection, and the norm behind it if there is one."""
+    part, tokens, tp = layer.attention, Tokens.of(setting), setting.layout.tp
+    heads, groups = part.heads // tp, part.kv_heads // tp
+    tape.new("attention input", tokens.outer * hidden, PART, "weights")
+    query, key, value = _projected(part, heads, groups, tokens.inner)
+    if part.q_norm == "rms":
+        rms_norm(tape, query, tokens.inner * heads, "query norm", setting, heads=True)
+    if part.k_norm == "rms":
+        rms_norm(tape, key, tokens.inner * groups, "key norm", setting, heads=True)
+    if part.v_norm == "scale_free":
+        scale_free(tape, value, tokens.inner * groups, "value norm", PART)
+        value = Stored.whole("value", value.own)
+    # Rotation saves cosines and sines alone, which the whole stage shares, and makes new queries and keys.
+    query, key = Stored.whole("query", query.own), Stored.whole("key", key.own)
+    core_attention(tape, (query, key, value), part, kind, setting)
+    if layer.norms == "sandwich":
+        projected = Stored.whole("attention output", tokens.outer * hidden)
+        rms_norm(tape, projected, tokens.outer, "attention output norm", setting)
+
+
+def _projected(part: Attention, heads: int, groups: int, tokens: int) -> tuple[Stored, Stored, Stored]:
+    """Queries, keys and values: views of the projection's output, but for queries that had to be copied."""
+    per_group = heads // groups + (1 if part.values.keys else 2)
+    mixed = tokens * groups * per_group * part.head_dim
+    own_query, own_key = tokens * heads * part.head_dim, tokens * groups * part.head_dim
+    # Heads of several groups do not lie one behind another: flattening them makes a copy.
+    copied = groups > 1 and heads > groups
+    query = Stored.whole("flat query", own_query) if copied else Stored("qkv", mixed, own_query)
+    key = Stored("qkv", mixed, own_key)
+    return query, key, key

@@ -1,0 +1,51 @@
+"""Why a decoder cannot run in a layout: what Megatron-Core or this package would refuse when the model is built."""
+
+from collections.abc import Iterator
+
+from components.language.gpt_declaration import Gpt, layer_kinds
+from composer.plans.layout import Layout
+
+RECOMPUTED = ("core_attn", "mlp", "moe")
+"""What `selective` knows how to compute again in this decoder's layers."""
+
+
+def misfits(section: Gpt, layout: Layout) -> tuple[str, ...]:
+    """One sentence each, without a full stop; empty if the decoder can run."""
+    return (*_tensor(section, layout), *_experts(section, layout), *_recomputation(section, layout))
+
+
+def _tensor(section: Gpt, layout: Layout) -> Iterator[str]:
+    tp = layout.tp
+    for kind in layer_kinds(section):
+        layer = section.layers.kinds[kind]
+        if layer.attention.kv_heads % tp:
+            heads = layer.attention.kv_heads
+            yield f"{heads} key/value heads of {kind} layers cannot be split over {tp} tensor-parallel ranks"
+        if layer.ffn.dense is not None and layer.ffn.dense.intermediate_size % tp:
+            width = layer.ffn.dense.intermediate_size
+            yield f"the feed-forward width {width} of {kind} layers cannot be split over {tp} tensor-parallel ranks"
+    if section.config.vocab_size % tp:
+        yield f"a vocabulary of {section.config.vocab_size} cannot be split over {tp} tensor-parallel ranks"
+
+
+def _experts(section: Gpt, layout: Layout) -> Iterator[str]:
+    found = [section.layers.kinds[kind].ffn.experts for kind in layer_kinds(section)]
+    part = next((each for each in found if each is not None), None)
+    if part is None:
+        if layout.ep > 1 or layout.etp > 1:
+            yield f"there are no experts for ep {layout.ep} and etp {layout.etp}: set both to 1"
+        return
+    if part.num_experts % layout.ep:
+        yield f"{part.num_experts} experts cannot be dealt out to {layout.ep} expert-parallel ranks"
+    if part.intermediate_size % layout.etp:
+        yield f"the expert width {part.intermediate_size} cannot be split over {layout.etp} ranks"
+    if layout.tp > 1 and not layout.sequence_parallel:
+        yield f"experts with tp {layout.tp} need sequence parallelism"
+
+
+def _recomputation(section: Gpt, layout: Layout) -> Iterator[str]:
+    if layout.recompute != "selective":
+        return
+    for module in layout.recompute_modules:
+        if module not in RECOMPUTED:
+            yield f"this decoder has nothing of the name {module} to compute again: use {', '.join(RECOMPUTED)}"

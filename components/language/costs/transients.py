@@ -1,0 +1,68 @@
+"""Bytes that live within one layer for a moment, in the pass that has more of them: mostly gradients on their way.
+
+What is kept from forward to backward is not counted here. Sizes are of the tensors that torch and Megatron-Core make;
+which of them live at once was read from their code.
+"""
+
+from components.language.costs.core_attention import kernel
+from components.language.costs.experts import received
+from components.language.costs.tape import WIDE, Tokens
+from components.language.gpt_declaration import Experts, Gpt, Layer
+from composer.plans.costs import Setting
+
+
+def of_layer(section: Gpt, kind: str, setting: Setting) -> int:
+    """The part with most of them, beside the gradients of the residual stream."""
+    layer, hidden = section.layers.kinds[kind], section.config.hidden_size
+    stream = Tokens.of(setting).outer * hidden
+    parts = [_attention(layer, kind, setting), _norm(stream, setting)]
+    if layer.ffn.dense is not None:
+        parts.append(_dense(layer.ffn.dense.intermediate_size, hidden, setting))
+    if layer.ffn.experts is not None:
+        parts.append(_experts(layer.ffn.experts, hidden, setting))
+    return 2 * stream * setting.element + max(parts)
+
+
+def _norm(elements: int, setting: Setting) -> int:
+    """Backward of a norm: ours has the gradient, its product with the input and their sum in float32."""
+    if setting.implementation == "local":
+        return 3 * elements * WIDE + elements * setting.element
+    return 2 * elements * setting.element
+
+
+def _attention(layer: Layer, kind: str, setting: Setting) -> int:
+    """Backward of attention proper, or of the head norms."""
+    part, tokens, tp = layer.attention, Tokens.of(setting), setting.layout.tp
+    width = part.heads // tp * part.head_dim
+    queries, keys = tokens.inner * width, tokens.all * width
+    used = kernel(part, kind, setting)
+    grads = (2 * queries + 2 * keys) * setting.element
+    if used == "unfused":
+        # Scores in the forward pass, then their gradient beside the probabilities'.
+        grads += 2 * tokens.inner * (part.heads // tp) * setting.seq * setting.element
+    elif used == "table":
+        # torch's memory-efficient kernel sums up gradients of keys and values in float32.
+        grads += 2 * keys * WIDE
+    elif used == "blocks":
+        # Each block's gradients of all keys and values are added to those of the blocks before.
+        grads += (2 * setting.element + 2 * WIDE) * keys
+    return max(grads, _norm(queries, setting))
+
+
+def _dense(width: int, hidden: int, setting: Setting) -> int:
+    """Gradients of the gate, its activation, the up part, and of both side by side; or that of the larger weight."""
+    tokens, tp = Tokens.of(setting).inner, setting.layout.tp
+    return (4 * tokens * (width // tp) + tokens * hidden + 2 * hidden * (width // tp)) * setting.element
+
+
+def _experts(part: Experts, hidden: int, setting: Setting) -> int:
+    """Tokens before, in and behind the experts, or their gradients; weights' gradients of all experts at once where
+    they are one grouped product.
+    """
+    layout = setting.layout
+    rows, one = received(part, setting), part.intermediate_size // layout.etp
+    moving = 3 * rows * hidden + 4 * rows * one
+    weights = 2 * one * hidden
+    if setting.implementation == "transformer_engine":
+        weights *= part.num_experts // layout.ep
+    return (moving + weights) * setting.element
