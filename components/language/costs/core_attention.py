@@ -31,7 +31,9 @@ def recomputes(setting: Setting) -> bool:
     return layout.recompute == "selective" and "core_attn" in (layout.recompute_modules or ("core_attn",))
 
 
-def core_attention(tape: Tape, heads: tuple[Stored, Stored, Stored], part: Attention, kind: str, setting: Setting) -> None:
+def core_attention(
+    tape: Tape, heads: tuple[Stored, Stored, Stored], part: Attention, kind: str, setting: Setting
+) -> None:
     """From queries [Q, B, N, D], keys and values [Q, B, G, D] to [Q, B, N * D], which the output projection saves."""
     query, key, value = heads
     attended = Stored.whole("attended", query.own)
