@@ -85,6 +85,14 @@ def fits(memory: tuple[RankMemory, ...], hardware: Hardware) -> bool:
     return max(rank.memory.total for rank in memory) <= hardware.memory_gib * GIB
 
 
+def leanest(model: PlannedModel, job: Job, execution: Execution, hardware: Hardware) -> int:
+    """Bytes that the fullest rank has at least, wherever layers are placed: parameters and states dealt out evenly."""
+    whole = Chunk(0, 0, range(len(model.decoder.kinds)), first=True, last=True)
+    held = states(parameters_of(model, (whole,)), job, execution)
+    even = (held.weights + held.gradients + held.optimizer) // execution.layout.pp
+    return even + round(hardware.reserve_gib * GIB)
+
+
 Cut = tuple[int, int, int | None, int | None]
 """What decides the placement of layers: pipeline ranks, virtual stages, layers of the first rank and of the last."""
 
