@@ -79,7 +79,7 @@ def meta_model(
             perform_initialization=False,
             use_cpu_initialization=False,
             init_model_with_meta_device=True,
-            **model_overrides(layout),
+            **model_overrides(layout, graph.decoder().config.config.num_layers),
         )
         return ComposedModel(config, pre_process=first, post_process=last, vp_stage=vp_stage)
 
