@@ -114,6 +114,7 @@ def test_a_broken_file_is_made_anew(dense_graph):
     assert inventory_file.from_json(cached_at(dense_graph).read_text()) == found
 
 
+@pytest.mark.slow
 def test_process_groups_of_the_caller_are_left_alone(dense_graph, tmp_path, monkeypatch):
     alone = inventory(dense_graph)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "another"))
