@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 
 from adapters.megatron.steps import implementation
-from adapters.plans.encoder_inputs import EncoderInputsError, ItemSize, encoder_inputs
-from adapters.plans.known_values import KnownValues, UnknownValueError
+from adapters.plans.encoder_inputs import ItemSize, encoder_inputs
+from adapters.plans.known_values import KnownValues
 from adapters.plans.operation_costs import Counting, FusedAttention, OperationCosts
 from composer.graph import Graph
 from composer.plans.inventory import EncoderCosts, Polynomial
@@ -166,7 +166,3 @@ def estimated(graph: Graph, node: str, module: nn.Module) -> EncoderCosts:
         launches=round(25 * blocks),
         traced=False,
     )
-
-
-NOT_TRACEABLE = (EncoderInputsError, UnknownValueError, UnfitCostsError, NotImplementedError)
-"""What `encoder_costs` raises where a tower cannot be run on the meta device."""

@@ -52,8 +52,9 @@ class KnownValues:
             return self.give(aten.nonzero(self._needed(args[0], func)))
         given = tree_flatten((args, kwargs))[0]
         tensors = [each for each in given if isinstance(each, Tensor)]
-        # A number may stand on the CPU beside tensors of another device; anything larger may not.
-        meta_args, meta_kwargs = tree_map_only(Tensor, _on_meta, self._masks_counted(func, args, kwargs))
+        meta_args, meta_kwargs = self._masks_counted(func, args, kwargs)
+        if any(_misplaced(tensor) for tensor in tensors):
+            meta_args, meta_kwargs = tree_map_only(_misplaced, _on_meta, (meta_args, meta_kwargs))
         result = func(*meta_args, **meta_kwargs)
         values = [self.value(tensor) for tensor in tensors]
         known = all(value is not None for value in values) and func.overloadpacket not in UNSET
@@ -93,8 +94,13 @@ class KnownValues:
         return value
 
 
+def _misplaced(value: Any) -> bool:
+    """A number may stand on the CPU beside tensors of another device; anything larger may not."""
+    return isinstance(value, Tensor) and value.ndim > 0 and value.device.type != "meta"
+
+
 def _on_meta(tensor: Tensor) -> Tensor:
-    return tensor if tensor.ndim == 0 else tensor.to("meta")
+    return tensor.to("meta")
 
 
 def _small(result: Any) -> bool:

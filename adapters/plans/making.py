@@ -2,7 +2,7 @@
 
 from torch import nn
 
-from adapters.plans.encoder_costs import NOT_TRACEABLE, encoder_costs, estimated
+from adapters.plans.encoder_costs import encoder_costs, estimated
 from adapters.plans.meta_model import fake_rank, meta_model
 from adapters.plans.parameter_parts import model_parameters
 from composer.graph import Graph
@@ -31,9 +31,9 @@ def make_inventory(graph: Graph) -> Inventory:
 def _costs(graph: Graph, node: str, module: nn.Module, problems: list[str]) -> EncoderCosts:
     try:
         return encoder_costs(graph, node, module)
-    except NOT_TRACEABLE as error:
+    except Exception as error:  # noqa: BLE001 (a library's code: whatever it stumbles over, there is still a plan)
         problems.append(
-            f"{node} could not be run without real inputs ({error}): its time and memory are estimated from its "
-            "parameters"
+            f"{node} could not be run without real inputs ({str(error) or type(error).__name__}): its time and memory "
+            "are estimated from its parameters"
         )
         return estimated(graph, node, module)

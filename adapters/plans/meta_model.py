@@ -17,7 +17,7 @@ from torch.overrides import TorchFunctionMode
 from torch.testing._internal.distributed.fake_pg import FakeStore
 from torch.utils._device import _device_constructors
 
-from adapters.megatron import ComposedModel, composed_config, runtime
+from adapters.megatron import ComposedModel, build, runtime
 from adapters.megatron.layout import group_sizes, model_overrides
 from composer.graph import Graph
 from composer.plans.layout import Layout
@@ -44,23 +44,15 @@ def fake_rank(rank: int, world_size: int, layout: Layout) -> Iterator[None]:
     """
     if distributed.is_initialized() or parallel_state.model_parallel_is_initialized():
         raise RuntimeError("this process has process groups already: see adapters.plans.meta_model.alone")
+    random_state = torch.get_rng_state()
     distributed.init_process_group("fake", store=FakeStore(), rank=rank, world_size=world_size)
     try:
         # Fake groups need no second set over gloo, which would wait for the other ranks.
-        with _random_state_kept():
-            runtime.init(**group_sizes(layout), create_gloo_process_groups=False)
+        runtime.init(**group_sizes(layout), create_gloo_process_groups=False)
         yield
     finally:
         runtime.destroy()
-
-
-@contextmanager
-def _random_state_kept() -> Iterator[None]:
-    state = torch.get_rng_state()
-    try:
-        yield
-    finally:
-        torch.set_rng_state(state)
+        torch.set_rng_state(random_state)
 
 
 def meta_model(
@@ -69,19 +61,15 @@ def meta_model(
     """What this rank builds, or one virtual stage of it, with parameters that have shapes and no values.
 
     Megatron-Core's local implementation: its parameters have the names that plans use.
+
+    Raises:
+        SpecError, BuildError: as `adapters.megatron.build`.
     """
-    first, last = runtime.pipeline_place(vp_stage)
+    settings = model_overrides(layout, graph.decoder().config.config.num_layers)
+    # Values are not wanted, and there are none to be had on the meta device.
+    settings |= {"perform_initialization": False, "use_cpu_initialization": False, "init_model_with_meta_device": True}
     with _OnMeta():
-        config = composed_config(
-            graph,
-            dtype=dtype,
-            # Values are not wanted, and there are none to be had on the meta device.
-            perform_initialization=False,
-            use_cpu_initialization=False,
-            init_model_with_meta_device=True,
-            **model_overrides(layout, graph.decoder().config.config.num_layers),
-        )
-        return ComposedModel(config, pre_process=first, post_process=last, vp_stage=vp_stage)
+        return build(graph, dtype=dtype, vp_stage=vp_stage, **settings)
 
 
 def alone[**P, R](function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:

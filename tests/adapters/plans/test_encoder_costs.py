@@ -21,7 +21,7 @@ SIDES = (4, 10)
 """In pooled patches; not those that costs were fitted at, and within the tiny tower's position table."""
 
 
-def siglip(graph):
+def siglip(graph, *dims):
     config = {
         "model_type": "siglip_vision_model",
         "hidden_size": 96,
@@ -32,10 +32,19 @@ def siglip(graph):
         "patch_size": 8,
         "vision_use_head": False,
     }
-    inputs = {"pixel_values": ("image", "channel", "height", "width")}
-    node = evolve(graph.nodes["vision_tower"], config=HfTower(config=config, inputs=inputs, out_dim=96))
-    edges = [edge for edge in graph.edges if edge.source.owner != "image_position_ids"]
-    return evolve(graph, nodes=graph.nodes | {"vision_tower": node}, edges=tuple(edges))
+    shape = ("image", *dims, "channel", "height", "width")
+    tower = HfTower(config=config, inputs={"pixel_values": shape}, out_dim=96)
+    projector = graph.nodes["embed_vision"]
+    section = projector.config
+    args = (section.args[0] | {"hidden_size": 96}, *section.args[1:])
+    nodes = {
+        "vision_tower": evolve(graph.nodes["vision_tower"], config=tower),
+        "embed_vision": evolve(projector, config=evolve(section, args=args, in_dim=96)),
+    }
+    inputs = {name: each for name, each in graph.inputs.items() if name != "image_position_ids"}
+    inputs["pixel_values"] = evolve(inputs["pixel_values"], shape=shape)
+    edges = tuple(edge for edge in graph.edges if edge.source.owner != "image_position_ids")
+    return evolve(graph, nodes=graph.nodes | nodes, inputs=inputs, edges=edges)
 
 
 class Context:
@@ -158,11 +167,7 @@ def test_a_cost_of_another_form_is_no_polynomial():
 
 
 def test_a_tower_that_cannot_be_run_is_estimated_and_named(dense_graph):
-    graph = siglip(dense_graph)
-    section = graph.nodes["vision_tower"].config
-    open_inputs = {"pixel_values": ("image", "frame", "channel", "height", "width")}
-    node = evolve(graph.nodes["vision_tower"], config=evolve(section, inputs=open_inputs))
-    made = make_inventory(evolve(graph, nodes=graph.nodes | {"vision_tower": node}))
+    made = make_inventory(siglip(dense_graph, "frame"))
     assert not made.encoders[0].traced
     assert made.encoders[0].gemm(16) > 0
     (problem,) = made.problems

@@ -59,3 +59,10 @@ def test_writing_known_values_in_place(running):
     counts = torch.zeros(4, dtype=torch.int64, device="meta")
     counts[1:3] += 2
     assert counts.sum().item() == 4
+
+
+def test_tensors_of_the_cpu_have_their_own_values(running):
+    table = torch.tensor([5, 6, 7])
+    places = torch.arange(3, device="meta")
+    assert places.device.type == "meta"
+    assert int((places + table)[2]) == 9

@@ -97,7 +97,7 @@ def test_ranks_of_a_kind_are_counted_as_megatron_does():
 def test_what_cannot_be_dealt_out_is_named():
     with pytest.raises(ShardError, match=r"^lm\.table \[100, 6\]: dimension 0 cannot be split over 8 ranks$"):
         shard(model(), Layout(tp=8), 0)
-    with pytest.raises(ShardError, match="^4 experts cannot be dealt out evenly to 3 expert-parallel ranks$"):
+    with pytest.raises(ShardError, match=r"^4 experts cannot be dealt out evenly to 3 expert-parallel ranks$"):
         shard(model(), Layout(ep=3), 0)
-    with pytest.raises(PlacementError, match="^8 layers cannot be dealt out evenly to 3 pipeline ranks$"):
+    with pytest.raises(PlacementError, match=r"^8 layers cannot be dealt out evenly to 3 pipeline ranks$"):
         shard(model(), Layout(pp=3), 0)
