@@ -17,8 +17,8 @@ def process_groups() -> bool:
 
 def test_a_rank_knows_its_place_and_leaves_nothing_behind(dense_graph):
     random_state = torch.get_rng_state()
-    with fake_rank(700, 4096, Layout(pp=4, cp=2)):
-        assert (distributed.get_rank(), distributed.get_world_size()) == (700, 4096)
+    with fake_rank(1700, 4096, Layout(pp=4, cp=2)):
+        assert (distributed.get_rank(), distributed.get_world_size()) == (1700, 4096)
         assert runtime.sizes()["context_parallel_size"] == 2
         model = meta_model(dense_graph, Layout(pp=4, cp=2))
         assert not model.pre_process
