@@ -154,8 +154,7 @@ def _linear(rule: Rule, segment: _Segment, sequence: Sequence) -> Iterator[tuple
             case Prefix():
                 resting.add(_last(part, sequence))
     meetings = {rest - move for rest in resting for move in moving}
-    cuts = {cut for meeting in meetings for cut in (meeting, meeting + 1) if segment.first < cut <= segment.last}
-    starts = [segment.first, *sorted(cuts)]
+    starts = [segment.first, *sorted(cut for cut in meetings if segment.first < cut <= segment.last)]
     yield from zip(starts, [start - 1 for start in starts[1:]] + [segment.last], strict=True)
 
 
