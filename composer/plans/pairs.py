@@ -142,7 +142,8 @@ def _overlapping(segments: tuple[_Segment, ...], place: int, last: int) -> Itera
 
 def _linear(rule: Rule, segment: _Segment, sequence: Sequence) -> Iterator[tuple[int, int]]:
     """Stretches of queries over which the number of keys is linear: cut where a moving end meets one at rest."""
-    resting, moving = {0, sequence.seq}, {0}
+    resting: set[int] = {0, sequence.seq}
+    moving: set[int] = set()
     for part in leaves(rule):
         match part:
             case Causal():
