@@ -10,15 +10,16 @@ from collections.abc import Iterator
 
 from components.language.attention_blocks import TABLE_PAIRS
 from components.language.gpt_declaration import Attention, Layer
-from components.language.work.operations import linear, norm, rotation, scale_free_norm
+from components.language.work.operations import linear, norm, python, rotation, scale_free_norm
 from components.language.work.sizes import Tokens
 from composer.plans.costs import Setting, Work
 
 FUSED_HEAD_DIM = 256
 """Widest head that a fused kernel takes, forward and backward, on Hopper and before."""
-DENSE_SLOWDOWN = ((128, 1.3), (256, 1.8), (10_000, 4.7))
-"""(head width up to, times slower than fused causal kernels): torch's memory-efficient kernel under a mask.
-Measured on an H100, S = 8192, forward and backward: 219 TFLOP/s at width 256, 85 at 512, of 400 for fused ones."""
+DENSE_SLOWDOWN = ((128, 1.35), (256, 1.9), (10_000, 9.5))
+"""(head width up to, times slower than fused causal attention): torch's memory-efficient kernel under a mask.
+Measured on an H100, S = 4096, forward and backward (benchmarks/planner/h100_operations.json): 300, 217 and 43 TFLOP/s
+of 405."""
 BACKWARD = 2.5
 """Of a kernel that keeps no scores: it makes them again, and four more products."""
 
@@ -39,6 +40,8 @@ def attention_work(layer: Layer, hidden: int, kind: str, setting: Setting) -> It
     yield rotation("rotation", heads * queries, setting)
     yield rotation("rotation", heads, setting)
     yield from core_attention(part, kind, setting)
+    yield python("attention")
+    yield python("core_attention")
     yield linear("attention", tokens.whole, part.heads / tp * part.head_dim, hidden, setting)
 
 

@@ -3,9 +3,21 @@
 from collections.abc import Iterator
 
 from components.language.gpt_declaration import Experts, Layer
-from components.language.work.operations import MODULE_LAUNCHES, addition, gate, linear, norm, scale_free_norm, scaling
+from components.language.work.operations import (
+    MODULE_LAUNCHES,
+    addition,
+    gate,
+    linear,
+    norm,
+    python,
+    scale_free_norm,
+    scaling,
+)
 from components.language.work.sizes import Tokens
 from composer.plans.costs import Setting, Work
+
+GROUPED_LAUNCHES = 4
+"""Host time of each expert in a grouped product: its product, and Python that takes weights one by one."""
 
 
 def feed_forward_work(layer: Layer, hidden: int, setting: Setting) -> Iterator[Work]:
@@ -19,6 +31,7 @@ def feed_forward_work(layer: Layer, hidden: int, setting: Setting) -> Iterator[W
         yield linear("dense", tokens.whole, hidden, 2 * width, setting)
         yield gate("dense", tokens.whole * width, setting)
         yield linear("dense", tokens.whole, width, hidden, setting)
+        yield python("dense")
     if part.experts is not None:
         yield from _router(part.experts, hidden, tokens.split, setting)
         yield from _dispatch(part.experts, hidden, tokens.split, setting)
@@ -44,6 +57,7 @@ def _router(part: Experts, hidden: int, tokens: float, setting: Setting) -> Iter
     if router.expert_scale == "learned":
         yield scaling("router", 2 * table, setting)
     yield Work("router", "elementwise", 0, 28 * table, 8)
+    yield python("router")
 
 
 def _dispatch(part: Experts, hidden: int, tokens: float, setting: Setting) -> Iterator[Work]:
@@ -52,6 +66,7 @@ def _dispatch(part: Experts, hidden: int, tokens: float, setting: Setting) -> It
     received = rows * setting.layout.etp
     e = setting.element
     yield Work("dispatch", "elementwise", 0, 2 * e * (rows + 2 * received) + 3 * e * rows, 10, backward=1.0)
+    yield python("dispatch")
     yield Work("dispatch", "elementwise", 0, 20 * tokens * part.num_experts, 6, backward=0.0)
 
 
@@ -61,7 +76,7 @@ def _experts(part: Experts, hidden: int, tokens: float, setting: Setting) -> Ite
     rows, local = tokens * part.top_k * layout.etp, part.num_experts // layout.ep
     width = part.intermediate_size / layout.etp
     grouped = setting.implementation == "transformer_engine"
-    started = MODULE_LAUNCHES + local // 2 if grouped else local
+    started = MODULE_LAUNCHES + GROUPED_LAUNCHES * local if grouped else MODULE_LAUNCHES * local
     for inner, outer in ((hidden, 2 * width), (width, hidden)):
         yield Work(
             "experts",
@@ -75,5 +90,6 @@ def _experts(part: Experts, hidden: int, tokens: float, setting: Setting) -> Ite
     yield gate("experts", rows * width, setting, copies)
     # Times the router's weights, which are float32: there and back.
     yield Work("experts", "elementwise", 0, 2 * (e + 4) * rows * width, 2 * copies, backward=2.0)
+    yield python("dense", copies)
     if not grouped:
         yield Work("experts", "elementwise", 0, 2 * e * rows * hidden, 1)

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from components.language.gpt_declaration import Experts, Gpt
 from components.language.work.attention import attention_work
 from components.language.work.feed_forward import feed_forward_work
-from components.language.work.operations import addition, norm, scaling
+from components.language.work.operations import addition, norm, python, scaling
 from components.language.work.sizes import Tokens
 from composer.plans.costs import Message, Setting, Work
 
@@ -26,6 +26,7 @@ def _work(section: Gpt, kind: str, setting: Setting) -> Iterator[Work]:
         yield norm("norms", elements, setting)
     yield addition("residual", elements, setting)
     yield addition("residual", elements, setting)
+    yield python("layer")
     if layer.output_scale == "layer_scalar":
         yield scaling("residual", elements, setting)
 

@@ -7,7 +7,7 @@ from attrs import frozen
 from composer.plans.costs import Costs, Message, Work
 from composer.plans.layout import Layout
 from composer.plans.time.network import Groups, Links
-from composer.plans.time.operation import BACKWARD_LAUNCHES, Rates, model_flops
+from composer.plans.time.operation import BACKWARD_LAUNCHES, BACKWARD_PYTHON, Rates, model_flops
 
 RECOMPUTED: dict[str, tuple[str, ...]] = {
     "core_attn": ("core_attention",),
@@ -131,7 +131,8 @@ def _works(
         seconds = rates.seconds(work)
         own = trained.get(work.part, 0.0)
         passes = (work.backward if flows else 0.0) + work.weight_backward * own
-        kernels = BACKWARD_LAUNCHES * work.launches if flows or own else 0.0
+        for_each = BACKWARD_LAUNCHES if work.bytes or work.flops else BACKWARD_PYTHON
+        kernels = for_each * work.launches if flows or own else 0.0
         if (recomputed is None or work.part in recomputed) and (flows or own):
             passes += 1
             kernels += work.launches

@@ -5,7 +5,7 @@ from typing import Any
 
 from attrs import define, field
 
-from composer.plans.costs import Costs, Setting
+from composer.plans.costs import Costs
 from composer.plans.execution import Execution
 from composer.plans.hardware import Hardware
 from composer.plans.job import Job
@@ -41,6 +41,12 @@ class Clock:
     def links(self) -> Links:
         """Between GPUs."""
         return Links.of(self.hardware)
+
+    @cached_property
+    def hidden_size(self) -> int:
+        """Width of the residual stream: of a row of the embedding table."""
+        tables = (each for each in self.model.inventory.parameters if each.part == "embeddings")
+        return next(tables).shape[-1]
 
     def blocks(self, execution: Execution) -> Blocks:
         """Times of layers, towers and ends for one micro-batch."""
@@ -176,8 +182,3 @@ class Clock:
 def _split(layout: Layout) -> tuple[int, int, int, int, bool]:
     """What of a layout decides a rank's share of a layer."""
     return layout.tp, layout.cp, layout.ep, layout.etp, layout.sequence_parallel
-
-
-def layer_setting(model: PlannedModel, job: Job, execution: Execution) -> Setting:
-    """What a decoder is asked for the costs of this execution's layers."""
-    return setting_of(model, job, execution.layout, execution.micro_batch)

@@ -68,7 +68,9 @@ def estimate(
         memory=memory,
         time=time,
         tokens_per_second=Interval(tokens / total.high, tokens / total.likely, tokens / total.low),
-        mfu=Interval(*(flops / (seconds * execution.gpus * peak * 1e12) for seconds in (total.high, total.likely, total.low))),
+        mfu=Interval(
+            *(flops / (seconds * execution.gpus * peak * 1e12) for seconds in (total.high, total.likely, total.low))
+        ),
     )
 
 
@@ -108,7 +110,7 @@ def _between_stages(clock: Clock, execution: Execution, micro_batches: int) -> f
         return 0.0
     split = layout.cp * (layout.tp if layout.sequence_parallel else 1)
     tokens = execution.micro_batch * job.seq / split
-    bytes_ = tokens * clock.model.decoder.hidden_size * job.element
+    bytes_ = tokens * clock.hidden_size * job.element
     stride = execution.gpus // layout.pp
     once = clock.links.pipeline(bytes_, stride, clock.hardware.node_gpus)
     trips = 2 * (micro_batches if layout.virtual_stages == 1 else layout.pp * 2)

@@ -2,8 +2,9 @@
 
 from attrs import frozen
 
+from composer.plans.costs import Collective
 from composer.plans.execution import Execution
-from composer.plans.time.network import Groups, Links, Ranks
+from composer.plans.time.network import Groups, Links
 from composer.plans.time.trained import Trained
 
 GRADIENT = 4
@@ -90,7 +91,7 @@ def exposed_seconds(
     return max(0.0, gradient - hidden * 2 / 3) + max(0.0, gathered - hidden / 3)
 
 
-def _both(trained: Trained, bytes_: int, collective: str, groups: Groups, links: Links) -> float:
-    parts: tuple[tuple[float, Ranks], ...] = ((trained.dense, groups.data), (trained.expert, groups.expert_data))
-    # The three names are collectives of `Links.seconds`.
-    return sum(links.seconds(collective, ranks, elements * bytes_) for elements, ranks in parts if elements)  # type: ignore[arg-type]
+def _both(trained: Trained, bytes_: int, collective: Collective, groups: Groups, links: Links) -> float:
+    dense = links.seconds(collective, groups.data, trained.dense * bytes_) if trained.dense else 0.0
+    expert = links.seconds(collective, groups.expert_data, trained.expert * bytes_) if trained.expert else 0.0
+    return dense + expert

@@ -1,4 +1,4 @@
-"""Which parameters of a rank train: how many elements are accumulated, sent and stepped, by who holds copies of them."""
+"""Which parameters of a rank train: how many elements are accumulated, sent and stepped, and who has the same ones."""
 
 from collections.abc import Iterable
 
