@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from attrs import frozen
+from attrs import define, frozen
 
 from composer.plans.costs import Costs, Message, Work
 from composer.plans.layout import Layout
@@ -18,9 +18,12 @@ RECOMPUTED: dict[str, tuple[str, ...]] = {
 """Megatron-Core's names of modules that can be computed again, and the parts of a layer they are."""
 
 
-@frozen
+@define(eq=False)
 class BlockTime:
-    """Seconds of forward and backward of one micro-batch; `host`: what the GPU waits for kernels to be started."""
+    """Seconds of forward and backward of one micro-batch; `host`: what the GPU waits for kernels to be started.
+
+    Never changed; not frozen, since many are made and attrs takes five times longer for those.
+    """
 
     compute: float = 0.0
     attention: float = 0.0

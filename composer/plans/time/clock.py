@@ -11,6 +11,7 @@ from composer.plans.hardware import Hardware
 from composer.plans.job import Job
 from composer.plans.layout import Layout
 from composer.plans.model import PlannedModel
+from composer.plans.placement import place
 from composer.plans.time.block import BlockTime, Gradients, again, block_flops, block_time
 from composer.plans.time.encoders import encoder_flops, encoder_time, passes_of
 from composer.plans.time.network import Groups, Links
@@ -30,6 +31,7 @@ class Clock:
     hardware: Hardware
     _blocks: dict[tuple[Any, ...], Blocks] = field(factory=dict, init=False)
     _pipelines: dict[tuple[Any, ...], Pipeline] = field(factory=dict, init=False)
+    _groups: dict[tuple[Any, ...], Groups] = field(factory=dict, init=False)
     _ranks: dict[tuple[Any, ...], tuple[Trained, ...]] = field(factory=dict, init=False)
 
     @cached_property
@@ -48,6 +50,14 @@ class Clock:
         tables = (each for each in self.model.inventory.parameters if each.part == "embeddings")
         return next(tables).shape[-1]
 
+    def groups(self, execution: Execution) -> Groups:
+        """Where its messages travel."""
+        layout = execution.layout
+        key = (execution.gpus, layout.pp, *_split(layout))
+        if key not in self._groups:
+            self._groups[key] = Groups.of(execution, self.hardware.node_gpus)
+        return self._groups[key]
+
     def blocks(self, execution: Execution) -> Blocks:
         """Times of layers, towers and ends for one micro-batch."""
         layout = execution.layout
@@ -61,7 +71,7 @@ class Clock:
         layout = execution.layout
         key = (layout, execution.micro_batch)
         if key not in self._pipelines:
-            self._pipelines[key] = Pipeline.of(self.blocks(execution), layout)
+            self._pipelines[key] = Pipeline.of(self.blocks(execution), layout, self.model.decoder_node)
         return self._pipelines[key]
 
     def trained(self, layout: Layout) -> tuple[Trained, ...]:
@@ -118,7 +128,7 @@ class Clock:
     def _new_blocks(self, execution: Execution) -> Blocks:
         layout, decoder = execution.layout, self.model.decoder
         setting = setting_of(self.model, self.job, layout, execution.micro_batch)
-        groups, recomputed = Groups.of(execution, self.hardware.node_gpus), again(layout)
+        groups, recomputed = self.groups(execution), again(layout)
         layers, first, last, _ = self._trained_parts(layout)
         before, behind = self._end_gradients
         known: dict[tuple[str, Gradients], BlockTime] = {}
@@ -169,14 +179,9 @@ class Clock:
         ranks = [Trained() for _ in range(layout.pp)]
         ranks[0] += first
         ranks[-1] += last + copy if layout.pp > 1 else last
-        for chunk in Pipeline.of(self._no_time(len(layers)), layout).chunks:
+        for chunk in place(len(layers), layout):
             ranks[chunk.rank] = sum((layers[number] for number in chunk.layers), ranks[chunk.rank])
         return tuple(ranks)
-
-    @staticmethod
-    def _no_time(layers: int) -> Blocks:
-        none = BlockTime()
-        return Blocks((none,) * layers, (none,) * layers, {}, none, none, none)
 
 
 def _split(layout: Layout) -> tuple[int, int, int, int, bool]:

@@ -9,9 +9,10 @@ from composer.plans.interval import Interval
 from composer.plans.job import Job
 from composer.plans.model import PlannedModel
 from composer.plans.time.clock import Clock
-from composer.plans.time.network import Groups
 from composer.plans.time.sharing import exposed_seconds, optimizer_seconds
 from composer.plans.time.stages import Pipeline
+
+NOTHING = Interval(0, 0, 0)
 
 
 @lru_cache(maxsize=16)
@@ -27,18 +28,17 @@ def time_of(model: PlannedModel, job: Job, execution: Execution, hardware: Hardw
         PlacementError: the layers cannot be dealt out over pipeline ranks so.
     """
     clock = clock_of(model, job, hardware)
-    layout, micro_batches = execution.layout, execution.micro_batches(job.global_batch)
-    blocks, pipeline = clock.blocks(execution), clock.pipeline(execution)
-    own = [chunk for chunk in pipeline.chunks if chunk.rank == pipeline.slowest]
-    nodes, rest = blocks.parts(own, model.decoder_node)
+    micro_batches = execution.micro_batches(job.global_batch)
+    pipeline = clock.pipeline(execution)
+    rest, spread = pipeline.rest, hardware.spread
     data, optimizer = _after(clock, execution, pipeline, micro_batches)
 
     def interval(seconds: float) -> Interval:
-        return Interval(seconds * (1 - hardware.spread), seconds, seconds * (1 + hardware.spread))
+        return Interval(seconds * (1 - spread), seconds, seconds * (1 + spread)) if seconds else NOTHING
 
-    waiting = pipeline.bubble(layout.virtual_stages) + _between_stages(clock, execution, micro_batches)
+    waiting = pipeline.bubble + _between_stages(clock, execution, micro_batches)
     return StepTime(
-        nodes={name: interval(seconds * micro_batches) for name, seconds in nodes.items()},
+        nodes={name: interval(seconds * micro_batches) for name, seconds in pipeline.nodes.items()},
         attention=interval(rest.attention * micro_batches),
         tensor_parallel=interval(rest.tensor_parallel * micro_batches),
         expert_parallel=interval(rest.expert_parallel * micro_batches),
@@ -90,7 +90,7 @@ def shortest(model: PlannedModel, job: Job, execution: Execution, hardware: Hard
 
 def _after(clock: Clock, execution: Execution, pipeline: Pipeline, micro_batches: int) -> tuple[float, float]:
     """Seconds of gradients between replicas, and of the optimizer, on the rank that they take longest on."""
-    groups = Groups.of(execution, clock.hardware.node_gpus)
+    groups = clock.groups(execution)
     element, rates = clock.job.element, clock.rates
     longest = (0.0, 0.0)
     for rank, trained in enumerate(clock.trained(execution.layout)):

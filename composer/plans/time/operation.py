@@ -5,8 +5,8 @@ from attrs import frozen
 from composer.plans.costs import Work
 from composer.plans.hardware import Hardware
 
-BACKWARD_LAUNCHES = 1.45
-"""Kernels of the backward pass for one of the forward pass; counted on running models (1.35 to 1.53)."""
+BACKWARD_LAUNCHES = 1.6
+"""Kernels of the backward pass for one of the forward pass; counted on running models (1.5 to 1.7)."""
 BACKWARD_PYTHON = 0.54
 """Likewise, of what the host does beside starting kernels (work without bytes or FLOPs): autograd is not Python."""
 

@@ -73,28 +73,29 @@ class Blocks:
 
 @frozen
 class Pipeline:
-    """One micro-batch on all pipeline ranks. ranks: seconds of each; slowest: its number."""
+    """One micro-batch on all pipeline ranks, in seconds.
+
+    ranks: of each. nodes, rest: computing of each node and everything else, on the slowest rank, which the others wait
+    for. bubble: that it waits while the pipeline fills and drains: the first micro-batch passes the other ranks before
+    and after, with virtual stages only one stage of each.
+    """
 
     ranks: tuple[float, ...]
-    chunks: tuple[Chunk, ...]
+    nodes: dict[str, float]
+    rest: BlockTime
+    bubble: float
 
     @classmethod
-    def of(cls, blocks: Blocks, layout: Layout) -> "Pipeline":
-        """Raises PlacementError if the layers cannot be dealt out."""
+    def of(cls, blocks: Blocks, layout: Layout, decoder: str) -> "Pipeline":
+        """Of some blocks in a layout.
+
+        Raises:
+            PlacementError: the layers cannot be dealt out so.
+        """
         chunks = place(len(blocks.layers), layout)
         ranks = [0.0] * layout.pp
         for chunk in chunks:
             ranks[chunk.rank] += blocks.seconds(chunk)
-        return cls(tuple(ranks), chunks)
-
-    @property
-    def slowest(self) -> int:
-        """The rank that the others wait for."""
-        return self.ranks.index(max(self.ranks))
-
-    def bubble(self, virtual_stages: int) -> float:
-        """Seconds that the slowest rank waits while the pipeline fills and drains.
-
-        The first micro-batch passes the other ranks before and after; with virtual stages, only one stage of each.
-        """
-        return (sum(self.ranks) - max(self.ranks)) / virtual_stages
+        slowest = ranks.index(max(ranks))
+        nodes, rest = blocks.parts([chunk for chunk in chunks if chunk.rank == slowest], decoder)
+        return cls(tuple(ranks), nodes, rest, (sum(ranks) - ranks[slowest]) / layout.virtual_stages)

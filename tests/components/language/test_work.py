@@ -9,7 +9,7 @@ from torch.utils._pytree import tree_leaves
 
 from adapters.megatron import build
 from components.language.work.ends import work_of_head
-from components.language.work.layer import messages_of_layer, work_of_layer
+from components.language.work.layer import work_of_layer
 from composer import Graph
 from composer.plans.costs import Setting, Work
 from composer.plans.layout import Layout
