@@ -7,7 +7,8 @@ gates with single operations, and sends every copy.
 
 from attrs import evolve, frozen
 
-from components.language.work.decoder import GptWork
+from components.language.costs.decoder import GptCosts
+from components.language.work.layer import messages_of_layer, work_of_layer
 from composer.plans.costs import Costs, Message, Setting, Work
 
 FUSED = {"rotation": 2 / 9, "gate": 3 / 7, "dispatch": 8 / 18, "experts": 3 / 13}
@@ -16,16 +17,18 @@ weight in one kernel, for 14 + 12 bytes of an element."""
 
 
 @frozen(slots=False)
-class FusedStack(GptWork):
+class FusedStack(GptCosts):
     """A decoder as the published runs compute it. nodes: that its expert-parallel ranks stand on."""
 
     nodes: int = 1
 
-    def layer(self, kind: str, setting: Setting) -> Costs:
-        """As of the decoder, with fewer bytes."""
-        costs, experts = super().layer(kind, setting), self.section.layers.kinds[kind].ffn.experts
-        messages = costs.messages if experts is None else fewer_copies(costs.messages, self.nodes, experts.top_k)
-        return evolve(costs, work=tuple(map(_fused, costs.work)), messages=messages)
+    def _layer(self, kind: str, setting: Setting) -> Costs:
+        """As of the decoder, with fewer bytes; only time is asked for, in layouts too that this project refuses."""
+        experts = self.section.layers.kinds[kind].ffn.experts
+        messages = messages_of_layer(self.section, kind, setting)
+        if experts is not None:
+            messages = fewer_copies(messages, self.nodes, experts.top_k)
+        return Costs(tuple(map(_fused, work_of_layer(self.section, kind, setting))), (), messages)
 
 
 def _fused(work: Work) -> Work:

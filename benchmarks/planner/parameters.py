@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator
 
+from components.language.costs.decoder import GptCosts
 from components.language.gpt_declaration import Gpt, Layer
-from components.language.work.decoder import GptWork
 from composer.masks import parse
 from composer.plans.inventory import Inventory, Parameter, Part
 from composer.plans.model import PlannedModel
@@ -11,12 +11,12 @@ from composer.plans.model import PlannedModel
 NODE = "language_model"
 
 
-def planned(section: Gpt, name: str, decoder: GptWork | None = None) -> PlannedModel:
+def planned(section: Gpt, name: str, decoder: GptCosts | None = None) -> PlannedModel:
     """A text model that trains as a whole, causal everywhere, with an output layer of its own."""
     made = tuple(parameters(section))
     inventory = Inventory("published", name, made, ())
     rules = {kind: parse("causal") for kind in section.layers.kinds}
-    return PlannedModel(inventory, NODE, decoder or GptWork(section), rules, frozenset(each.name for each in made))
+    return PlannedModel(inventory, NODE, decoder or GptCosts(section), rules, frozenset(each.name for each in made))
 
 
 def parameters(section: Gpt) -> Iterator[Parameter]:

@@ -68,7 +68,9 @@ def calibrate(
     return _with(hardware, _search(dict(start), cost, names))
 
 
-def _search(values: dict[str, float], cost: Callable[[dict[str, float]], float], names: tuple[str, ...]) -> dict[str, float]:
+def _search(
+    values: dict[str, float], cost: Callable[[dict[str, float]], float], names: tuple[str, ...]
+) -> dict[str, float]:
     """Steps along one constant after the other, shorter where none helps."""
     best, step = cost(values), FIRST_STEP
     while step > LAST_STEP:
