@@ -30,6 +30,8 @@ class Work:
     launches: int = 1
     backward: float = 1.0
     weight_backward: float = 0.0
+    model_flops: float | None = None
+    slowdown: float = 1.0
 
 
 @frozen
@@ -81,7 +83,8 @@ class Setting:
     element: bytes of an activation. pairs: (layer kind, pairs of query and key that one sequence's mask allows), of
     whole sequences. layout: of it, only tp, cp, ep, etp, sequence_parallel and recomputation are read. fused: layer
     kinds whose mask rule Transformer Engine has a kernel for. mask_fields: integers per token that the rules need.
-    device: what runs it; torch's attention kernels differ, and so does what they keep.
+    device: what runs it; torch's attention kernels differ, and so does what they keep. reached: (layer kind, pairs that
+    attention computes when it goes block by block of queries), of whole sequences.
     """
 
     micro_batch: int
@@ -93,6 +96,7 @@ class Setting:
     fused: tuple[str, ...] = field(default=())
     mask_fields: int = 3
     device: Literal["cuda", "cpu"] = "cuda"
+    reached: tuple[tuple[str, int], ...] = field(default=())
 
 
 class DecoderCosts(Protocol):

@@ -11,29 +11,22 @@ from attrs import field, frozen
 from components.language.costs import memory
 from components.language.costs.misfits import misfits
 from components.language.gpt_declaration import Gpt
+from components.language.work import ends, layer
 from composer.plans.costs import Costs, Message, Setting, Work
 from composer.plans.layout import Layout
-
-
-def _no_work(*_: object) -> tuple[Work, ...]:
-    return ()
-
-
-def _no_messages(*_: object) -> tuple[Message, ...]:
-    return ()
 
 
 @frozen
 class Counting:
     """Who counts work and messages: of a layer kind (section, kind, setting), of the rest (section, setting)."""
 
-    work_of_layer: Callable[[Gpt, str, Setting], tuple[Work, ...]] = _no_work
-    messages_of_layer: Callable[[Gpt, str, Setting], tuple[Message, ...]] = _no_messages
-    work_of_embedding: Callable[[Gpt, Setting], tuple[Work, ...]] = _no_work
-    messages_of_embedding: Callable[[Gpt, Setting], tuple[Message, ...]] = _no_messages
-    work_of_stage: Callable[[Gpt, Setting], tuple[Work, ...]] = _no_work
-    work_of_head: Callable[[Gpt, Setting], tuple[Work, ...]] = _no_work
-    messages_of_head: Callable[[Gpt, Setting], tuple[Message, ...]] = _no_messages
+    work_of_layer: Callable[[Gpt, str, Setting], tuple[Work, ...]] = layer.work_of_layer
+    messages_of_layer: Callable[[Gpt, str, Setting], tuple[Message, ...]] = layer.messages_of_layer
+    work_of_embedding: Callable[[Gpt, Setting], tuple[Work, ...]] = ends.work_of_embedding
+    messages_of_embedding: Callable[[Gpt, Setting], tuple[Message, ...]] = ends.messages_of_embedding
+    work_of_stage: Callable[[Gpt, Setting], tuple[Work, ...]] = ends.work_of_stage
+    work_of_head: Callable[[Gpt, Setting], tuple[Work, ...]] = ends.work_of_head
+    messages_of_head: Callable[[Gpt, Setting], tuple[Message, ...]] = ends.messages_of_head
 
 
 @frozen(slots=False)

@@ -1,0 +1,70 @@
+"""Work and messages of one decoder layer."""
+
+from collections.abc import Iterator
+
+from components.language.gpt_declaration import Experts, Gpt
+from components.language.work.attention import attention_work
+from components.language.work.feed_forward import feed_forward_work
+from components.language.work.operations import addition, norm, python, scaling
+from components.language.work.sizes import Tokens
+from composer.plans.costs import Message, Setting, Work
+
+
+def work_of_layer(section: Gpt, kind: str, setting: Setting) -> tuple[Work, ...]:
+    """Operations of one layer's forward pass on one rank, in about the order in which they run."""
+    return tuple(_work(section, kind, setting))
+
+
+def _work(section: Gpt, kind: str, setting: Setting) -> Iterator[Work]:
+    layer, hidden = section.layers.kinds[kind], section.config.hidden_size
+    elements = Tokens.of(setting).split * hidden
+    yield norm("norms", elements, setting)
+    yield from attention_work(layer, hidden, kind, setting)
+    yield from feed_forward_work(layer, hidden, setting)
+    if layer.norms == "sandwich":
+        yield norm("norms", elements, setting)
+        yield norm("norms", elements, setting)
+    yield addition("residual", elements, setting)
+    yield addition("residual", elements, setting)
+    yield python("layer")
+    if layer.output_scale == "layer_scalar":
+        yield scaling("residual", elements, setting)
+
+
+def messages_of_layer(section: Gpt, kind: str, setting: Setting) -> tuple[Message, ...]:
+    """Collectives of one layer's forward pass; those of groups of one rank are left out."""
+    return tuple(_messages(section, kind, setting))
+
+
+def _messages(section: Gpt, kind: str, setting: Setting) -> Iterator[Message]:
+    layer, layout = section.layers.kinds[kind], setting.layout
+    tokens = Tokens.of(setting)
+    residual = tokens.whole * section.config.hidden_size * setting.element
+    if layout.tp > 1:
+        yield from tensor_parallel("attention", residual, setting)
+        if layer.ffn.dense is not None:
+            yield from tensor_parallel("dense", residual, setting)
+    if layout.cp > 1:
+        keys = 2 * layer.attention.kv_heads / layout.tp * layer.attention.head_dim
+        yield Message("core_attention", "all_gather", "cp", setting.micro_batch * setting.seq * keys * setting.element)
+    if layer.ffn.experts is not None:
+        yield from _exchange(layer.ffn.experts, tokens.split * section.config.hidden_size * setting.element, setting)
+
+
+def tensor_parallel(part: str, bytes_: float, setting: Setting) -> Iterator[Message]:
+    """Around one tensor-parallel region: a sum of all ranks' parts, or a gathering before and a scattered sum after."""
+    if setting.layout.sequence_parallel:
+        yield Message(part, "all_gather", "tp", bytes_)
+        yield Message(part, "reduce_scatter", "tp", bytes_)
+    else:
+        yield Message(part, "all_reduce", "tp", bytes_)
+
+
+def _exchange(experts: Experts, tokens: float, setting: Setting) -> Iterator[Message]:
+    """Megatron-Core's all-to-all dispatcher: a copy of a token for each of its experts, there and back."""
+    rows = tokens * experts.top_k
+    for collective in ("all_gather", "reduce_scatter"):
+        if setting.layout.ep > 1:
+            yield Message("dispatch", "all_to_all", "ep", rows)
+        if setting.layout.etp > 1:
+            yield Message("dispatch", collective, "etp", rows * setting.layout.etp)

@@ -1,0 +1,101 @@
+"""Seconds of pipeline stages for one micro-batch, and of the slowest rank.
+
+Sums over layers are kept as running totals, so that any way of dealing layers out is a few differences.
+"""
+
+from functools import cached_property
+from itertools import accumulate
+
+from attrs import frozen
+
+from composer.plans.layout import Layout
+from composer.plans.placement import Chunk, place
+from composer.plans.time.block import BlockTime
+
+
+@frozen(slots=False)
+class Blocks:
+    """Times of everything a micro-batch passes.
+
+    layers: first to last. carried: the same on pipeline ranks after the first, where a gradient always reaches the
+    first layer's input. encoders: of each tower and projector. embedding, head: at the ends. stage: what every stage
+    makes for itself.
+    """
+
+    layers: tuple[BlockTime, ...]
+    carried: tuple[BlockTime, ...]
+    encoders: dict[str, BlockTime]
+    embedding: BlockTime
+    head: BlockTime
+    stage: BlockTime
+
+    @cached_property
+    def _running(self) -> tuple[list[BlockTime], list[BlockTime]]:
+        own, carried = (list(accumulate(layers, initial=BlockTime())) for layers in (self.layers, self.carried))
+        return own, carried
+
+    @cached_property
+    def _sums(self) -> tuple[list[float], list[float]]:
+        own, carried = ([block.total for block in running] for running in self._running)
+        return own, carried
+
+    @cached_property
+    def first(self) -> float:
+        """Seconds of what stands before the first layer."""
+        return self.embedding.total + sum(encoder.total for encoder in self.encoders.values())
+
+    @cached_property
+    def least(self) -> float:
+        """Seconds of everything, of which each stage makes what it needs once."""
+        return self._sums[0][-1] + self.first + self.head.total
+
+    def seconds(self, chunk: Chunk) -> float:
+        """Of one stage."""
+        sums = self._sums[0 if chunk.first else 1]
+        layers = sums[chunk.layers.stop] - sums[chunk.layers.start]
+        return layers + self.stage.total + (self.first if chunk.first else 0) + (self.head.total if chunk.last else 0)
+
+    def parts(self, chunks: list[Chunk], decoder: str) -> tuple[dict[str, float], BlockTime]:
+        """Computing of each node, and everything else, of some stages together."""
+        nodes, rest, own = {decoder: 0.0}, BlockTime(), BlockTime()
+        for chunk in chunks:
+            running = self._running[0 if chunk.first else 1]
+            own += running[chunk.layers.stop] - running[chunk.layers.start] + self.stage
+            own += self.head if chunk.last else BlockTime()
+            if chunk.first:
+                own += self.embedding
+                for name, block in self.encoders.items():
+                    nodes[name] = block.compute
+                    rest += block
+        nodes[decoder] = own.compute
+        return nodes, rest + own
+
+
+@frozen
+class Pipeline:
+    """One micro-batch on all pipeline ranks, in seconds.
+
+    ranks: of each. nodes, rest: computing of each node and everything else, on the slowest rank, which the others wait
+    for. bubble: that it waits while the pipeline fills and drains: the first micro-batch passes the other ranks before
+    and after, with virtual stages only one stage of each.
+    """
+
+    ranks: tuple[float, ...]
+    nodes: dict[str, float]
+    rest: BlockTime
+    bubble: float
+
+    @classmethod
+    def of(cls, blocks: Blocks, layout: Layout, decoder: str) -> "Pipeline":
+        """Of some blocks in a layout.
+
+        Raises:
+            PlacementError: the layers cannot be dealt out so.
+        """
+        chunks = place(len(blocks.layers), layout)
+        ranks = [0.0] * layout.pp
+        for chunk in chunks:
+            ranks[chunk.rank] += blocks.seconds(chunk)
+        slowest = ranks.index(max(ranks))
+        nodes, rest = blocks.parts([chunk for chunk in chunks if chunk.rank == slowest], decoder)
+        return cls(tuple(ranks), nodes, rest, (sum(ranks) - ranks[slowest]) / layout.virtual_stages)
