@@ -25,8 +25,8 @@ class StageBytes:
     one before, where nothing else keeps it.
 
     For a moment: making, in the forward pass before the layers; layer, within one; head, at the logits; head_gradient,
-    of the output layer's weight, beside the gradient of the logits that it is made from; pending, of a tied table, which
-    waits for the embedding's through the whole backward pass.
+    of the output layer's weight, beside the gradient of the logits that it is made from; pending, of a tied table,
+    which waits for the embedding's through the whole backward pass.
     """
 
     layers: int
