@@ -20,7 +20,9 @@ ALL = ("vision_tower", "embed_vision", "language_model")
 
 @frozen
 class Case:
-    """images: of each sample. trains: nodes. model: `experts` or `dense`."""
+    """images: of each sample. trains: nodes. model: `experts` or `dense`. by_blocks: attention goes block by block, as
+    it does on longer sequences than fit these tests.
+    """
 
     name: str
     layout: Layout = Layout()
@@ -30,12 +32,13 @@ class Case:
     micro_batch: int = 2
     images: int = 2
     trains: tuple[str, ...] = ALL
+    by_blocks: bool = False
 
 
-SP = {"tp": 2, "sequence_parallel": True}
+SP: dict[str, Any] = {"tp": 2, "sequence_parallel": True}
 DECODER = ("language_model",)
 FROZEN_TOWER = ("embed_vision", "language_model")
-AGAIN = {"recompute": "selective"}
+AGAIN: dict[str, Any] = {"recompute": "selective"}
 ALONE = (
     Case("plain"),
     Case("plain bf16", precision="bf16", seq=192, micro_batch=1),
@@ -52,6 +55,8 @@ ALONE = (
     Case("experts again", Layout(recompute_modules=("moe",), **AGAIN), precision="bf16", micro_batch=1),
     Case("half again", Layout(recompute_modules=("mlp", "core_attn"), **AGAIN), trains=FROZEN_TOWER),
     Case("layers again", Layout(recompute="full"), trains=FROZEN_TOWER, seq=256),
+    Case("block by block", seq=224, micro_batch=1, by_blocks=True),
+    Case("block by block bf16", model="dense", precision="bf16", seq=160, trains=FROZEN_TOWER, by_blocks=True),
     Case("layers again bf16", Layout(recompute="full"), precision="bf16", model="dense", images=1),
 )
 TOGETHER = (

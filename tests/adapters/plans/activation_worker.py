@@ -17,6 +17,8 @@ from adapters.megatron import runtime
 from adapters.megatron.start import build_stages
 from adapters.training.settings import Stage, Training
 from adapters.training.stages import freeze_all_but
+from components.language import core_attention
+from components.language.attention_blocks import BLOCK_QUERIES, TABLE_PAIRS
 from tests.adapters.plans.activation_cases import ALONE, TOGETHER, Case, batch_of, graph_of
 from tests.adapters.plans.activation_counter import count
 
@@ -24,6 +26,9 @@ from tests.adapters.plans.activation_counter import count
 def counted(case: Case) -> dict[str, int]:
     """Of this rank's stage, one micro-batch."""
     graph = graph_of(case.model)
+    core_attention.TABLE_PAIRS, core_attention.BLOCK_QUERIES = (
+        (0, 64) if case.by_blocks else (TABLE_PAIRS, BLOCK_QUERIES)
+    )
     stage = Stage("case", 1, case.trains)
     settings = Training(stages=(stage,), layout=case.layout, precision=case.precision)  # type: ignore[arg-type]
     [model] = build_stages(graph, settings)

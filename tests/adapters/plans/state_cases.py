@@ -1,5 +1,7 @@
 """Settings in which parameters, gradients and optimizer state are counted, and passes in flight."""
 
+from typing import Any
+
 from attrs import frozen
 
 from composer.plans.execution import Execution
@@ -23,7 +25,7 @@ class StateCase:
         return Execution(RANKS, case.layout, case.micro_batch, self.distributed_optimizer)
 
 
-def _small(name: str, layout: Layout, trains: tuple[str, ...] = ALL, **settings: str) -> Case:
+def _small(name: str, layout: Layout, trains: tuple[str, ...] = ALL, **settings: Any) -> Case:
     return Case(name, layout, micro_batch=1, images=1, seq=32, trains=trains, **settings)
 
 

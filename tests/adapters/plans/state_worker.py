@@ -62,7 +62,8 @@ def counted(state_case: StateCase) -> dict[str, Any]:
     passes = Passes([*engine.stages])
     engine.step([_batch(case)] * MICRO_BATCHES, 1e-4)
     parameters = {id(each): each for model in models for each in model.parameters()}
-    buffers = [buffer for stage in engine.stages for buffer in stage.buffers + stage.expert_parallel_buffers]
+    wrapped: list[Any] = list(engine.stages)
+    buffers = [buffer for stage in wrapped for buffer in stage.buffers + stage.expert_parallel_buffers]
     found = {
         "pipeline": parallel_state.get_pipeline_model_parallel_rank(),
         "weights": sum(each.numel() * each.element_size() for each in parameters.values()),

@@ -1,4 +1,4 @@
-"""Bytes that small real models keep for the backward pass, against the plan: 31 settings, each within 5 %.
+"""Bytes that small real models keep for the backward pass, against the plan: 33 settings, each within 5 %.
 
 The counter (`activation_counter.py`) shares nothing with the plan. A rank's count is compared with that of the fullest
 rank of its stage; where experts are dealt out, routing is random, and sums over ranks are compared.
@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from components.language.costs import core_attention
 from tests.adapters.plans.activation_cases import ALONE, TOGETHER, Case
 from tests.adapters.plans.planned_bytes import planned
 from tests.torchrun import torchrun
@@ -32,7 +33,9 @@ def counts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[dict[str,
 
 
 @pytest.mark.parametrize("case", [*ALONE, *TOGETHER], ids=lambda case: case.name)
-def test_plan_is_near_the_count(case: Case, counts: dict[str, list[dict[str, int]]]):
+def test_plan_is_near_the_count(case: Case, counts: dict[str, list[dict[str, int]]], monkeypatch: pytest.MonkeyPatch):
+    if case.by_blocks:
+        monkeypatch.setattr(core_attention, "TABLE_PAIRS", 0)
     stages = planned(case)
     for place, stage in enumerate(stages):
         ranks = [count["alive"] for count in counts[case.name] if count["pipeline"] == place]
