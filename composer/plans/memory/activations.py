@@ -14,23 +14,26 @@ from composer.plans.model import PlannedModel
 from composer.plans.placement import Chunk
 
 LOGITS = "logits"
+WIDE = 4  # bytes of float32
 
 
 @frozen(eq=False)
 class StageBytes:
     """Of one stage and one micro-batch.
 
-    kept: of layers, embedding and final norm. received: what came from the stage before, where nothing else keeps it.
-    making: alive for a moment in the forward pass, before the layers; layer: within one layer; head: at the logits;
-    head_gradient: of the output layer's weight, and the gradient of the logits that it is made from; pending: of a tied
-    table, which waits for the embedding's through the whole backward pass.
+    layers: kept by them, by the embedding and the final norm. sent: what goes to the next stage, and what came from the
+    one before, where nothing else keeps it.
+
+    For a moment: making, in the forward pass before the layers; layer, within one; head, at the logits; head_gradient,
+    of the output layer's weight, beside the gradient of the logits that it is made from; pending, of a tied table,
+    which waits for the embedding's through the whole backward pass.
     """
 
-    kept: int
+    layers: int
     towers: int
     masks: int
     logits: int
-    received: int
+    sent: int
     making: int
     layer: int
     head: int
@@ -59,11 +62,11 @@ def stage_bytes(model: PlannedModel, chunk: Chunk, setting: Setting, images: Ima
         head, head_gradient = around.transient, around.transient + table
         pending = table if chunk.first and model.inventory.tied else 0
     return StageBytes(
-        kept=kept,
+        layers=kept,
         towers=towers,
         masks=stage.kept if layers else 0,
         logits=logits,
-        received=0 if chunk.first else _received(model, setting),
+        sent=_sent(model, chunk, setting),
         making=making,
         layer=max((decoder.layer(kind, setting).transient for kind in kinds), default=0),
         head=head,
@@ -118,10 +121,11 @@ def _table_gradient(model: PlannedModel, setting: Setting) -> int:
     return words // setting.layout.tp * width * setting.element if "head" in _around(model) else 0
 
 
-def _received(model: PlannedModel, setting: Setting) -> int:
-    """What the stage before has sent, which the schedule holds on to: norms of ours keep a float32 copy instead."""
+def _sent(model: PlannedModel, chunk: Chunk, setting: Setting) -> int:
+    """Megatron-Core's schedules hold on to both tensors of a stage until its backward pass."""
     layout = setting.layout
-    if setting.element == 4 or setting.implementation != "local" or layout.recompute == "full":
-        return 0
     outer = layout.cp * (layout.tp if layout.sequence_parallel else 1)
-    return setting.micro_batch * setting.seq // outer * table_of(model)[1] * setting.element
+    one = setting.micro_batch * setting.seq // outer * table_of(model)[1] * setting.element
+    # The first norm keeps the tensor that was received, unless it is ours and makes a float32 copy.
+    copied = setting.element < WIDE and setting.implementation == "local" and layout.recompute != "full"
+    return (0 if chunk.last else one) + (one if copied and not chunk.first else 0)

@@ -33,12 +33,12 @@ class Passing:
     masks: int
     logits: int
     transient: int
-    received: int
+    sent: int
 
     @property
     def total(self) -> int:
         """All of it."""
-        return self.activations + self.towers + self.masks + self.logits + self.transient + self.received
+        return self.activations + self.towers + self.masks + self.logits + self.transient + self.sent
 
 
 def memory_of(
@@ -73,7 +73,7 @@ def memory_of(
             masks=own.masks,
             logits=own.logits,
             transient=own.transient,
-            communication=own.received + communication(model, setting, execution),
+            communication=own.sent + communication(model, setting, execution),
             reserve=reserve,
         )
         answers.append(RankMemory(rank, memory, counts[rank]))
@@ -121,12 +121,12 @@ def _passing(
 
 
 def _fullest(stages: tuple[StageBytes, ...], counts: tuple[int, ...]) -> Passing:
-    kept = towers = masks = received = logits = 0
+    kept = towers = masks = sent = logits = 0
     for stage, count in zip(stages, counts, strict=True):
-        kept += count * stage.kept
+        kept += count * stage.layers
         towers += count * stage.towers
         masks += count * stage.masks
-        received += count * stage.received
+        sent += count * stage.sent
         logits += count * stage.logits
     last = stages[-1]
     layer = last.pending + max(stage.layer for stage in stages)
@@ -134,4 +134,4 @@ def _fullest(stages: tuple[StageBytes, ...], counts: tuple[int, ...]) -> Passing
     if logits:
         moments += [(logits, last.head), (0, last.head_gradient)]
     at_once, transient = max(moments, key=sum)
-    return Passing(kept, towers, masks, at_once, transient, received)
+    return Passing(kept, towers, masks, at_once, transient, sent)
