@@ -17,21 +17,29 @@ def stage_findings(graph: Graph, components: Mapping[str, Component]) -> Iterato
     known = {name: components.get(node.component) for name, node in graph.nodes.items()}
     scope = Scope({name: component.role if component else "" for name, component in known.items()})
     for name, stage in graph.stages.items():
-        yield from text_findings(stage, f"stages.{name}", scope)
+        path = f"stages.{name}"
+        yield from value_findings(stage, path)
+        for section, key, text in entries(stage):
+            for fault in read_selector(text, scope)[1]:
+                yield entry_finding(f"{path}.{section}", key, text, fault)
 
 
-def text_findings(stage: FreezeStage, path: str, scope: Scope) -> Iterator[Finding]:
-    """Selectors that are none, and factors that no rate can have."""
-    if not stage.trains:
-        yield Finding(f"{path}.trains", "no selector: the stage would train nothing.")
+def entries(stage: FreezeStage) -> Iterator[tuple[str, int | str, str]]:
+    """Every selector of a stage: its section, its key there, its text."""
     for section in ("trains", "freezes"):
         for index, text in enumerate(getattr(stage, section)):
-            for fault in read_selector(text, scope)[1]:
-                yield entry_finding(f"{path}.{section}", index, text, fault)
+            yield section, index, text
+    for section in MULTIPLIERS:
+        for text in getattr(stage, section):
+            yield section, text, text
+
+
+def value_findings(stage: FreezeStage, path: str) -> Iterator[Finding]:
+    """Nothing that trains, and factors that no rate can have."""
+    if not stage.trains:
+        yield Finding(f"{path}.trains", "no selector: the stage would train nothing.")
     for section in MULTIPLIERS:
         for text, factor in getattr(stage, section).items():
-            for fault in read_selector(text, scope)[1]:
-                yield entry_finding(f"{path}.{section}", text, text, fault)
             if not 0 <= factor < float("inf"):
                 yield entry_finding(f"{path}.{section}", text, text, Fault(1, f"{factor:g} is no factor: 0 or more is."))
 
