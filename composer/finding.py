@@ -15,8 +15,8 @@ class Finding:
     """One thing wrong with a graph.
 
     `path` is like `nodes.projector.in_dim` or `edges[3].at`. In `message`, `{0}` and `{1}` stand for the places
-    `related[0]` and `related[1]`; other braces are text. `column` is a character of the text at `path`, from 1. `key` is
-    the place of what is wrong where that is a key that no path can be written with.
+    `related[0]` and `related[1]`; other braces are text. `column` is a character of the text at `path`, from 1. `key`
+    is the place of what is wrong where that is a key that no path can be written with.
     """
 
     path: str

@@ -41,7 +41,9 @@ def value_findings(stage: FreezeStage, path: str) -> Iterator[Finding]:
     for section in MULTIPLIERS:
         for text, factor in getattr(stage, section).items():
             if not 0 <= factor < float("inf"):
-                yield entry_finding(f"{path}.{section}", text, text, Fault(1, f"{factor:g} is no factor: 0 or more is."))
+                yield entry_finding(
+                    f"{path}.{section}", text, text, Fault(1, f"{factor:g} is no factor: 0 or more is.")
+                )
 
 
 def entry_finding(section: str, key: int | str, text: str, fault: Fault) -> Finding:

@@ -10,7 +10,10 @@ from functools import cached_property
 from attrs import define, field, frozen
 
 from composer.checks.stages import entry_finding, value_findings
+from composer.errors import Problem, SpecError
 from composer.finding import Finding
+from composer.graph import Graph
+from composer.origins import Origins
 from composer.plans.inventory import Inventory, Parameter
 from composer.plans.selector_checks import Fault, empty_leaves, read_selector
 from composer.plans.selectors import Scope
@@ -73,6 +76,28 @@ def resolve(
         if not work.found:
             resolved.append(ResolvedStage(name, stage, groups))
     return tuple(resolved), found
+
+
+def resolved_stages(
+    stages: Mapping[str, FreezeStage], inventory: Inventory, graph: Graph, origins: Origins | None
+) -> tuple[ResolvedStage, ...]:
+    """`resolve`, where nothing may be wrong.
+
+    Args:
+        stages: of a spec, or of a file of their own.
+        inventory: of the model.
+        graph: of it.
+        origins: of the file that the stages stand in; None: they were not read from one.
+
+    Raises:
+        SpecError: with everything that is wrong with any of them, each with its line.
+    """
+    resolved, found = resolve(stages, inventory, Scope.of(graph))
+    if found and origins is not None:
+        raise SpecError(origins.problems(found), origins.sources)
+    if found:
+        raise SpecError(Problem(None, finding.path, finding.text()) for finding in found)
+    return resolved
 
 
 def select(text: str, inventory: Inventory, scope: Scope) -> tuple[frozenset[str], list[Fault]]:
