@@ -27,6 +27,7 @@ def train(
     weights: Annotated[Path | None, Parameter(help="Hugging Face checkpoint to start from [fresh weights].")] = None,
     tokenizer: Annotated[Path | None, Parameter(help="Folder of tokenizer.json [that of the weights or data].")] = None,
     output: Annotated[Path, Parameter(name=["--output", "-o"], help="Folder of the run.")] = Path("runs/train"),
+    freeze_plan: Annotated[Path | None, Parameter(help="What trains, from `plan freeze` [the settings' own].")] = None,
     dry_run: Annotated[bool, Parameter(negative="", help="Build, check the first batch, train nothing.")] = False,
     resume: Annotated[bool, Parameter(negative="", help="Go on from the newest checkpoint of the run.")] = False,
     tensorboard: Annotated[bool, Parameter(negative="", help="Log for TensorBoard as well.")] = False,
@@ -42,7 +43,9 @@ def train(
     train; torchrun, srun and deepspeed may start them instead: `torchrun --no-python vlm-composer train …`.
     """
     ranks = find_ranks()
-    asked = Job(spec, settings, data, hf, set_, weights, tokenizer, output, dry_run, tensorboard, wandb, flags)
+    asked = Job(
+        spec, settings, data, hf, set_, weights, tokenizer, output, dry_run, tensorboard, wandb, flags, freeze_plan
+    )
     if ranks is not None:
         if nproc is not None and ranks.local_size not in {None, nproc}:
             raise UsageError(f"--nproc {nproc}: a launcher has started {ranks.local_size} ranks here; leave it out.")
