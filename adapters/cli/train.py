@@ -4,6 +4,7 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated
 
+from attrs import evolve
 from cyclopts import Parameter
 
 from adapters.cli.arguments import Hf, Overrides, Spec
@@ -43,9 +44,8 @@ def train(
     train; torchrun, srun and deepspeed may start them instead: `torchrun --no-python vlm-composer train …`.
     """
     ranks = find_ranks()
-    asked = Job(
-        spec, settings, data, hf, set_, weights, tokenizer, output, dry_run, tensorboard, wandb, flags, freeze_plan
-    )
+    asked = Job(spec, settings, data, hf, set_, weights, tokenizer, output, dry_run, tensorboard, wandb, flags)
+    asked = evolve(asked, freeze_plan=freeze_plan)
     if ranks is not None:
         if nproc is not None and ranks.local_size not in {None, nproc}:
             raise UsageError(f"--nproc {nproc}: a launcher has started {ranks.local_size} ranks here; leave it out.")

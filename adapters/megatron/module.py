@@ -145,9 +145,7 @@ class ComposedModel(MegatronModule):
             call.own = self._sequence_share.own(call.rank_order)
         for step in self.program.steps:
             step(self, call)
-        if call.embeddings is not None and not call.embeddings.requires_grad and self._encoders_train():
-            # No image here for the towers that train. Ranks with images go back through the frozen decoder, and need
-            # this one to do so too where experts of both are exchanged.
+        if call.embeddings is not None and not call.embeddings.requires_grad and self._needs_gradient():
             call.embeddings.requires_grad_()
         labels, loss_mask = given.get("labels"), given.get("loss_mask")
         if call.own is not None:
@@ -166,9 +164,19 @@ class ComposedModel(MegatronModule):
             loss_mask = (labels >= 0).float()
         return output, loss_mask
 
-    def _encoders_train(self) -> bool:
-        encoders = [getattr(self, name) for name in self.program.encoders] if self.pre_process else []
-        return torch.is_grad_enabled() and any(p.requires_grad for each in encoders for p in each.parameters())
+    def _needs_gradient(self) -> bool:
+        """Whether the decoder's input must carry gradient though nothing that made it does.
+
+        Where towers train, a batch may have no image for them: ranks with images go back through the frozen decoder,
+        and need this one to do so too where experts of both are exchanged. What is recomputed gets gradients of its
+        parameters only if its input carries one (Megatron-Core's checkpoints are functions of their inputs).
+        """
+        if not torch.is_grad_enabled():
+            return False
+        watched = [getattr(self, name) for name in self.program.encoders] if self.pre_process else []
+        if self.training and self.config.recompute_granularity is not None:
+            watched.append(self.decoder_node)
+        return any(parameter.requires_grad for module in watched for parameter in module.parameters())
 
     def features(self, modality: str, *args: Any, **kwargs: Any) -> Tensor:
         """Projected features of one modality, as they would be scattered.

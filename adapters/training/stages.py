@@ -1,4 +1,4 @@
-"""What trains in a stage of a run: selectors of the settings, or the groups of a freeze plan, on a rank's parameters."""
+"""What trains in a stage of a run: selectors of the settings, or groups of a freeze plan, on a rank's parameters."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path

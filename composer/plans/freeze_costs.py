@@ -1,12 +1,11 @@
 """What each node costs in a stage: memory of what trains, and FLOPs of the forward and the backward pass.
 
-The rule is Cornstarch's (arXiv 2503.11367): a block whose forward pass costs F has a backward pass of F, for gradients
-of its weights, if any of them trains, and F more, for the gradient of its input, if anything before it trains. A block
-is a numbered layer of a node; what stands before the layers, or after them, is one block each. Attention scores and
-recomputation are not counted: `vlm-composer plan parallel` counts them.
+The rule is Cornstarch's (arXiv 2503.11367): what costs F forward costs F backward if it trains, for the gradient of its
+weights, and F more if anything before it trains, for the gradient of its input. It is applied to every weight: within a
+node, before it is what the module lists before it. Attention scores and recomputation are not counted:
+`vlm-composer plan parallel` counts them.
 """
 
-import re
 from collections.abc import Iterable
 from typing import Literal
 
@@ -22,8 +21,6 @@ GRADIENT_BYTES = 4
 """Gradients are summed in fp32 buffers, in either precision (adapters/megatron/replicas.py)."""
 OPTIMIZER_BYTES: dict[Precision, int] = {"bf16": 12, "fp32": 8}
 """AdamW's two moments in fp32; beside bf16 parameters also fp32 ones (adapters/megatron/optimizer.py)."""
-
-_LAYER = re.compile(r"\.(\d+)\.")
 
 
 @frozen
@@ -46,12 +43,6 @@ class NodeCosts:
     """Of the decoder: first layers that run without autograd."""
     forward_flops: float
     backward_flops: float
-
-
-@frozen
-class _Block:
-    flops: float
-    trains: bool
 
 
 def node_costs(
@@ -78,7 +69,9 @@ def node_costs(
     found = []
     for name, own in by_node.items():
         before = bool(training & upstream(graph, name))
-        blocks = _blocks(own, trained, inventory, name, active_experts)
+        products = _products(own, trained, inventory, active_experts)
+        forward = sum(product.flops for product in products)
+        scale = _scale(inventory, name, forward)
         count = sum(each.size for each in own if each.name in trained)
         found.append(
             NodeCosts(
@@ -90,54 +83,51 @@ def node_costs(
                 optimizer_bytes=count * OPTIMIZER_BYTES[precision],
                 autograd=before or name in training,
                 frozen_layers=0 if before else _frozen_layers(own, trained),
-                forward_flops=sum(block.flops for block in blocks),
-                backward_flops=_backward(blocks, upstream_trains=before),
+                forward_flops=forward * scale,
+                backward_flops=_backward(products, upstream_trains=before) * scale,
             )
         )
     return tuple(found)
 
 
-def _backward(blocks: Iterable[_Block], *, upstream_trains: bool) -> float:
-    total, before = 0.0, upstream_trains
-    for block in blocks:
-        total += block.flops * (block.trains + before)
-        before = before or block.trains
-    return total
+@frozen
+class _Product:
+    """FLOPs of one row through a weight, and whether the weight trains."""
+
+    flops: float
+    trains: bool
 
 
-def _blocks(
-    parameters: list[Parameter], trained: frozenset[str], inventory: Inventory, node: str, active_experts: float
-) -> list[_Block]:
-    """Blocks of a node in the order of computation, which is that of its modules."""
-    flops: dict[tuple[int, int], float] = {}
-    trains: dict[tuple[int, int], bool] = {}
-    layered = False
-    for parameter in parameters:
-        number = _LAYER.search(parameter.name)
-        layered = layered or number is not None
-        place = (1, int(number[1])) if number else (2 if layered else 0, 0)
-        flops[place] = flops.get(place, 0.0) + _flops(parameter, active_experts)
-        trains[place] = trains.get(place, False) or parameter.name in trained
-    if inventory.tied and any(parameter.part == "embeddings" for parameter in parameters):
+def _products(
+    parameters: list[Parameter], trained: frozenset[str], inventory: Inventory, active_experts: float
+) -> list[_Product]:
+    """Of the parameters of a node, in their order; of one that nothing is multiplied with, none."""
+    products = [_Product(_flops(each, active_experts), each.name in trained) for each in parameters]
+    if inventory.tied:
         # The table is looked up at the entrance, and multiplied with at the exit.
-        tables = [parameter for parameter in parameters if parameter.part == "embeddings"]
-        flops[2, 0] = flops.get((2, 0), 0.0) + sum(2.0 * table.size for table in tables)
-        trains[2, 0] = trains.get((2, 0), False) or any(table.name in trained for table in tables)
-    scale = _scale(inventory, node, sum(flops.values()))
-    return [_Block(flops[place] * scale, trains[place]) for place in sorted(flops)]
+        tables = [each for each in parameters if each.part == "embeddings" and len(each.shape) > 1]
+        products += [_Product(2.0 * table.size, table.name in trained) for table in tables]
+    return products
 
 
 def _flops(parameter: Parameter, active_experts: float) -> float:
-    """Of one row through one parameter: a product with a matrix, of which a token sees only its own experts."""
     if len(parameter.shape) < 2 or parameter.part == "embeddings":
         return 0.0
     return 2.0 * parameter.size * (active_experts if parameter.expert is not None else 1.0)
 
 
-def _scale(inventory: Inventory, node: str, counted: float) -> float:
-    """What makes the blocks of a tower or projector add up to what running it on the meta device has shown.
+def _backward(products: Iterable[_Product], *, upstream_trains: bool) -> float:
+    total, before = 0.0, upstream_trains
+    for product in products:
+        total += product.flops * (product.trains + before)
+        before = before or product.trains
+    return total
 
-    A tower pools several patches to a feature row, and looks some of its matrices up instead of multiplying with them.
+
+def _scale(inventory: Inventory, node: str, counted: float) -> float:
+    """What makes the weights of a tower or projector add up to what running it on the meta device has shown.
+
+    A tower pools several patches to a feature row, and may look a table of positions up instead of multiplying with it.
     """
     run = next((costs for costs in inventory.encoders if costs.node == node and costs.traced), None)
     return run.gemm.linear / counted if run and counted else 1.0
