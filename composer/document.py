@@ -177,10 +177,12 @@ def _edges(tree: Tree, collector: Collector, reading: Reading) -> Iterator[Edge]
 
 
 def _stages(tree: Tree, collector: Collector, reading: Reading) -> Iterator[tuple[str, FreezeStage]]:
+    checkable = reading.checkable  # nothing is wrong elsewhere if a stage has a bad name
     for name, child in _named(tree, "stages", collector, reading):
         stage = collector.attempt(reader_of(FreezeStage), child, ("stages", name))
         if stage is not FAILED:
             yield name, stage
+    reading.checkable = checkable
 
 
 def _read_input(tree: Tree, path: Path) -> Input:

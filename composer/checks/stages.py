@@ -50,5 +50,8 @@ def entry_finding(section: str, key: int | str, text: str, fault: Fault) -> Find
     """A finding about one selector: an item of a list, or the key of a mapping."""
     if isinstance(key, int):
         return Finding(f"{section}[{key}]", fault.message, column=fault.column)
-    where = f" (column {fault.column} of {text!r})" if fault.column > 1 else ""
-    return Finding(f"{section}.{key}", f"{fault.message}{where}", key=(*section.split("."), key))
+    message = fault.message
+    if fault.column > 1:  # the place of a key is where it begins
+        end = message[-1] if message.endswith(("?", ".")) else ""
+        message = f"{message.removesuffix(end)} (column {fault.column} of {text!r}){end}"
+    return Finding(f"{section}.{key}", message, key=(*section.split("."), key))

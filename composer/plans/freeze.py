@@ -72,6 +72,7 @@ def resolve(
     for name, stage in stages.items():
         work = _Stage(f"stages.{name}", stage, inventory, scope)
         groups = work.groups()
+        work.found += value_findings(stage, work.path)
         found += work.found
         if not work.found:
             resolved.append(ResolvedStage(name, stage, groups))
@@ -109,7 +110,7 @@ def select(text: str, inventory: Inventory, scope: Scope) -> tuple[frozenset[str
     faults = list(empty_leaves(selector, inventory, scope))
     names = selector.select(inventory.parameters, scope)
     if not faults and not names:
-        faults = [Fault(1, "selects nothing.")]
+        faults = [Fault(1, f"{text} selects nothing.")]
     return names, faults
 
 
@@ -124,7 +125,6 @@ class _Stage:
     found: list[Finding] = field(factory=list)
 
     def groups(self) -> tuple[Group, ...]:
-        self.found += value_findings(self.stage, self.path)
         trains = self._select("trains", self.stage.trains)
         freezes = self._select("freezes", self.stage.freezes)
         lr = self._select(LR, self.stage.lr_multipliers)
@@ -133,7 +133,7 @@ class _Stage:
             return ()
         self.found += self._exceptions(trains, freezes)
         names = frozenset().union(*trains.values()) - frozenset().union(*freezes.values())
-        if not names and not self.found:
+        if not names and self.stage.trains and not self.found:
             self.found.append(Finding(f"{self.path}.trains", "nothing is left to train."))
         if self.found:
             return ()
