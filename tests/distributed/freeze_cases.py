@@ -17,6 +17,8 @@ STAGES = {
         lr_multipliers={"projector": 0.5, "layers(2)": 2.0},
         weight_decay_multipliers={'"*.linear_fc2.*" - layers(0)': 3.0, "embeddings": 0.0},
     ),
+    # Nothing trains on the first pipeline rank.
+    "end": FreezeStage(("layers(-1)",)),
 }
 
 
