@@ -80,6 +80,11 @@ class Builder:
         self._document["edges"].append(edge)
         return self
 
+    def stage(self, name: str, trains: Sequence[str], **fields: Any) -> Self:
+        """A stage of training and the selectors of what trains in it; `fields` as in `composer.stages.FreezeStage`."""
+        self._document.setdefault("stages", {})
+        return self._add("stages", name, {"trains": list(trains), **_section(fields)})
+
     def check(self) -> Graph:
         """The graph, if nothing is wrong with it.
 

@@ -29,6 +29,7 @@ from composer.graph import Graph, HfSection, Input, Node
 from composer.path import Path, format_path
 from composer.registry import components
 from composer.schema import VERSION, Document, HfDocument, InputDocument, NodeDocument, fields_by_key
+from composer.stages import FreezeStage
 from composer.suggestion import nearest, suggestion
 from composer.tree import Tree
 
@@ -82,6 +83,7 @@ def read_document(tree: Tree, collector: Collector) -> Reading:
     values["inputs"] = dict(_inputs(tree, collector, reading))
     values["nodes"] = dict(_nodes(tree, collector, reading))
     values["edges"] = tuple(_edges(tree, collector, reading))
+    values["stages"] = dict(_stages(tree, collector, reading))
     reading.graph = Graph(**values)
     return reading
 
@@ -105,7 +107,7 @@ def _root(tree: Tree, collector: Collector) -> bool:
         if number not in (VERSION, FAILED):
             collector.report(version.location, ("spec",), f"version {number} is not known. Write spec: {VERSION}.")
     rows = tree.child("edges")
-    mappings = [tree.child(key) for key in ("tokens", "inputs", "nodes")]
+    mappings = [tree.child(key) for key in ("tokens", "inputs", "nodes", "stages")]
     sound = all(section is None or section.is_mapping for section in mappings)
     return sound and (rows is None or rows.is_sequence) and not meant and not {*missing} & {"inputs", "nodes", "edges"}
 
@@ -172,6 +174,15 @@ def _edges(tree: Tree, collector: Collector, reading: Reading) -> Iterator[Edge]
                 reading.checkable = False
             else:
                 reading.loose.add(Ref.parse(end.value))
+
+
+def _stages(tree: Tree, collector: Collector, reading: Reading) -> Iterator[tuple[str, FreezeStage]]:
+    checkable = reading.checkable  # nothing is wrong elsewhere if a stage has a bad name
+    for name, child in _named(tree, "stages", collector, reading):
+        stage = collector.attempt(reader_of(FreezeStage), child, ("stages", name))
+        if stage is not FAILED:
+            yield name, stage
+    reading.checkable = checkable
 
 
 def _read_input(tree: Tree, path: Path) -> Input:

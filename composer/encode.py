@@ -25,6 +25,7 @@ def encode_graph(graph: Graph) -> dict[str, Any]:
         "inputs": {name: _without_name(encode(given)) for name, given in graph.inputs.items()},
         "nodes": {name: _encode_node(node) for name, node in graph.nodes.items()},
         "edges": [_encode_edge(edge) for edge in graph.edges],
+        **({"stages": encode(graph.stages)} if graph.stages else {}),
     }
 
 

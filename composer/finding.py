@@ -5,6 +5,8 @@ from collections.abc import Callable
 
 from attrs import frozen
 
+from composer.path import Path
+
 _PLACE = re.compile(r"\{(\d+)\}")
 
 
@@ -13,12 +15,15 @@ class Finding:
     """One thing wrong with a graph.
 
     `path` is like `nodes.projector.in_dim` or `edges[3].at`. In `message`, `{0}` and `{1}` stand for the places
-    `related[0]` and `related[1]`; other braces are text.
+    `related[0]` and `related[1]`; other braces are text. `column` is a character of the text at `path`, from 1. `key`
+    is the place of what is wrong where that is a key that no path can be written with.
     """
 
     path: str
     message: str
     related: tuple[str, ...] = ()
+    column: int | None = None
+    key: Path | None = None
 
     def text(self, where: Callable[[str], str] = str) -> str:
         """The message with every `{i}` replaced by `where(related[i])`: the path itself unless told better."""

@@ -10,6 +10,7 @@ from attrs import field, frozen
 from composer.edges import Edge, Ref
 from composer.origins import Origins
 from composer.registry import Component, Ports, components
+from composer.stages import FreezeStage
 
 __all__ = ["Edge", "Graph", "HfSection", "Input", "Node", "Ref"]
 
@@ -48,7 +49,7 @@ class HfSection:
 
 @frozen
 class Graph:
-    """Inputs, nodes and the edges between them.
+    """Inputs, nodes and the edges between them, and stages of training if the spec names some.
 
     `hf_config` is the plain dict the spec was resolved against, empty if there is none. `origins`, of a graph that was
     read from a file, knows where everything was written; it does not count in comparisons. Nothing is checked on
@@ -63,6 +64,7 @@ class Graph:
     nodes: dict[str, Node] = field(factory=dict)
     edges: tuple[Edge, ...] = field(default=(), converter=tuple)
     hf_config: dict[str, Any] = field(factory=dict)
+    stages: dict[str, FreezeStage] = field(factory=dict)
     origins: Origins | None = field(default=None, eq=False, repr=False)
 
     @cached_property

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from composer.errors import Location, Problem
 from composer.finding import Finding
@@ -44,9 +44,17 @@ class Origins:
             return self.tree.locate(_path(path))
 
         return [
-            Problem(place(finding.path), finding.path, finding.text(lambda path: str(place(path))))
+            Problem(self._location(finding), finding.path, finding.text(lambda path: str(place(path))))
             for finding in findings
         ]
+
+    def _location(self, finding: Finding) -> Location:
+        if finding.key is not None:
+            return self.tree.nearest(finding.key)[0].key_location
+        path = _path(finding.path)
+        tree, depth = self.tree.nearest(path)
+        character = tree.character(finding.column - 1) if finding.column and depth == len(path) else None
+        return character or self.tree.locate(path)
 
 
 def renumber(finding: Finding, numbers: Sequence[int]) -> Finding:
@@ -55,7 +63,7 @@ def renumber(finding: Finding, numbers: Sequence[int]) -> Finding:
     def path(text: str) -> str:
         return _EDGE.sub(lambda match: f"edges[{numbers[int(match[1])]}]", text)
 
-    return Finding(path(finding.path), finding.message, tuple(map(path, finding.related)))
+    return evolve(finding, path=path(finding.path), related=tuple(map(path, finding.related)))
 
 
 def _path(text: str) -> Path:

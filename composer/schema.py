@@ -17,6 +17,7 @@ from composer.edges import KINDS
 from composer.graph import Edge, Input, Node
 from composer.path import Path
 from composer.registry import components
+from composer.stages import FreezeStage
 from composer.tree import Tree
 
 VERSION = 1
@@ -73,6 +74,7 @@ class Document:
     inputs: dict[str, Input] = _described("Tensors the model is called with, by name.")
     nodes: dict[str, Node] = _described("Towers, projectors and the decoder, by name.")
     edges: tuple[Edge, ...] = _described("How tensors, placeholders, masks, positions and weights connect them.")
+    stages: dict[str, FreezeStage] = _described("Stages of training by name, and what trains in each.", factory=dict)
 
 
 def key_of(attribute: "Attribute[Any]") -> str:

@@ -16,6 +16,7 @@ from composer import load, masks
 from composer.edges import KINDS, Ref
 from composer.registry import components
 from composer.schema import Document, HfDocument, InputDocument, NodeDocument, fields_by_key, merged_keys
+from composer.stages import FreezeStage
 from composer.views import to_svg
 
 HERE = Path(__file__).parent
@@ -45,6 +46,7 @@ LATER = {
     "inputs": "mapping to [input](#inputs)",
     "nodes": "mapping to [node](#nodes)",
     "edges": "list of [edge](#edges)",
+    "stages": "mapping to [stage](#stages)",
 }
 HEAD = """\
 # Spec reference
@@ -82,6 +84,8 @@ def document() -> Iterator[str]:
     yield from ("### hf\n", doc(HfDocument), *table(HfDocument))
     yield from ("### inputs\n", "One mapping for each input. " + doc(InputDocument), *table(InputDocument))
     yield from ("### nodes\n", "One mapping for each node. " + doc(NodeDocument), *table(NodeDocument))
+    yield from ("### stages\n", "One mapping for each stage. " + doc(FreezeStage), *table(FreezeStage))
+    yield "`vlm-composer plan freeze` resolves them; see [selectors](planning-freeze.md#selectors).\n"
 
 
 def edges() -> Iterator[str]:

@@ -66,6 +66,7 @@ def build_gemma4(hf: dict[str, Any]) -> Graph:
     )
     if hf["tie_word_embeddings"]:
         builder.edge("share", "language_model.embedding_weight", "language_model.output_weight")
+    builder.stage("align", ["projector"]).stage("sft", ["all - tower"])
     return builder.check()
 
 

@@ -4,6 +4,7 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated
 
+from attrs import evolve
 from cyclopts import Parameter
 
 from adapters.cli.arguments import Hf, Overrides, Spec
@@ -27,6 +28,7 @@ def train(
     weights: Annotated[Path | None, Parameter(help="Hugging Face checkpoint to start from [fresh weights].")] = None,
     tokenizer: Annotated[Path | None, Parameter(help="Folder of tokenizer.json [that of the weights or data].")] = None,
     output: Annotated[Path, Parameter(name=["--output", "-o"], help="Folder of the run.")] = Path("runs/train"),
+    freeze_plan: Annotated[Path | None, Parameter(help="What trains, from `plan freeze` [the settings' own].")] = None,
     dry_run: Annotated[bool, Parameter(negative="", help="Build, check the first batch, train nothing.")] = False,
     resume: Annotated[bool, Parameter(negative="", help="Go on from the newest checkpoint of the run.")] = False,
     tensorboard: Annotated[bool, Parameter(negative="", help="Log for TensorBoard as well.")] = False,
@@ -43,6 +45,7 @@ def train(
     """
     ranks = find_ranks()
     asked = Job(spec, settings, data, hf, set_, weights, tokenizer, output, dry_run, tensorboard, wandb, flags)
+    asked = evolve(asked, freeze_plan=freeze_plan)
     if ranks is not None:
         if nproc is not None and ranks.local_size not in {None, nproc}:
             raise UsageError(f"--nproc {nproc}: a launcher has started {ranks.local_size} ranks here; leave it out.")

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from adapters.cli.arguments import existing, load_graph
 from adapters.cli.failure import UsageError
@@ -32,6 +32,7 @@ class Job:
     tensorboard: bool
     wandb: str | None
     flags: Flags
+    freeze_plan: Path | None = None
 
     def prepare(self, processes: int, resume: bool) -> "tuple[Graph, Training]":
         """Load spec and settings, and refuse all that can be known to fail before anything is started."""
@@ -39,9 +40,11 @@ class Job:
         from adapters.training.settings_file import load_settings
         from adapters.training.setup import check_settings
 
-        for path in (self.settings, self.data, self.weights, self.tokenizer):
+        for path in (self.settings, self.data, self.weights, self.tokenizer, self.freeze_plan):
             existing(path)
         chosen = overridden(load_settings(self.settings), self.flags)
+        if self.freeze_plan is not None:
+            chosen = evolve(chosen, freeze_plan=str(self.freeze_plan))
         graph = load_graph(self.spec, self.hf or (str(self.weights) if self.weights else None), self.set_)
         check_settings(chosen, graph)
         check_processes(chosen, processes)

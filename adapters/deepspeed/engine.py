@@ -25,7 +25,8 @@ from adapters.training.collator import Batch
 from adapters.training.engine import StepResult
 from adapters.training.problems import NonFiniteError
 from adapters.training.settings import Stage, Training
-from adapters.training.stages import freeze_all_but
+from adapters.training.stages import check_trained, freeze_all_but
+from composer.plans.freeze_file import FreezePlan
 
 
 class DeepSpeedEngine:
@@ -34,20 +35,28 @@ class DeepSpeedEngine:
     sequence_multiple = 1
     uniform = False
 
-    def __init__(self, model: ComposedModel, settings: Training, changes: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self,
+        model: ComposedModel,
+        settings: Training,
+        changes: Mapping[str, Any] | None = None,
+        *,
+        plan: FreezePlan | None = None,
+    ) -> None:
         """Take a model over.
 
         Args:
             model: built after `runtime.init()` without model parallelism, the same weights on every rank.
             settings: of the run, checked.
             changes: sections of DeepSpeed's configuration, merged over those made from the settings.
+            plan: what trains in each stage; None: as the stages themselves say.
 
         Raises:
             TrainingError: the settings ask for what ZeRO cannot do.
         """
         self.data_rank: int = parallel_state.get_data_parallel_rank()
         self.data_ranks: int = parallel_state.get_data_parallel_world_size()
-        self.settings = settings
+        self.settings, self.plan = settings, plan
         self.config = deepspeed_config(settings, self.data_ranks)
         for name, change in (changes or {}).items():
             own = self.config.get(name)
@@ -72,10 +81,12 @@ class DeepSpeedEngine:
             fresh = ComposedModel(self.model.config)
             copy_weights(self.model, fresh)
             self.model, self.engine = fresh, None
-        freeze_all_but(self.model.train(), self.graph, stage)
+        planned = self.plan and self.plan.stage(stage.name)
+        check_trained([self.model], self.graph, stage, planned)
+        rates = freeze_all_but(self.model.train(), self.graph, stage, planned)
         gathered = self.settings.zero.stage == 3
         self.towers = IdleTowers(self.model, self.towers and self.towers.spare, gathered=gathered)
-        self.engine = start(self.model, self.graph, self.settings.optimizer, self.config)
+        self.engine = start(self.model, self.graph, self.settings.optimizer, self.config, rates)
 
     def step(self, batches: Sequence[Batch], lr: float) -> StepResult:
         """One optimizer step; none if only towers train and no rank has ever seen a picture.

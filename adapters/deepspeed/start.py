@@ -13,6 +13,7 @@ from megatron.core.transformer.moe.moe_layer import MoELayer
 from adapters.deepspeed.parameter_groups import parameter_groups
 from adapters.megatron.module import ComposedModel
 from adapters.training.settings import OptimizerSettings
+from adapters.training.stages import RatesOf
 from composer import Graph
 
 # Without a GPU, DeepSpeed compiles an all-reduce of its own when it first communicates: a minute and a compiler, to do
@@ -21,7 +22,11 @@ ops.__compatible_ops__["deepspeed_shm_comm"] = False
 
 
 def start(
-    model: ComposedModel, graph: Graph, settings: OptimizerSettings, config: Mapping[str, Any]
+    model: ComposedModel,
+    graph: Graph,
+    settings: OptimizerSettings,
+    config: Mapping[str, Any],
+    rates: RatesOf | None = None,
 ) -> deepspeed.DeepSpeedEngine:
     """A DeepSpeed engine over what requires gradients in a model; every rank calls it.
 
@@ -30,6 +35,7 @@ def start(
         graph: the model's.
         settings: learning-rate factors and weight decay.
         config: from `deepspeed_config`.
+        rates: factors of single parameters, from a freeze plan.
     """
     partitioned = config["zero_optimization"]["stage"] == 3
     if partitioned and any(isinstance(module, MoELayer) for module in model.modules()):
@@ -37,7 +43,7 @@ def start(
         # other in vain. A layer's experts are gathered at once, which is quicker too.
         set_z3_leaf_modules(model, [MoELayer])
     _name_device(torch.device(torch.cuda.current_device()))
-    groups: Any = parameter_groups(model, graph, settings)
+    groups: Any = parameter_groups(model, graph, settings, rates)
     engine, *_ = deepspeed.initialize(
         model=model,
         model_parameters=groups,

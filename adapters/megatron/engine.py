@@ -20,7 +20,8 @@ from adapters.training.collator import Batch
 from adapters.training.engine import StepResult
 from adapters.training.problems import NonFiniteError
 from adapters.training.settings import Stage, Training
-from adapters.training.stages import freeze_all_but
+from adapters.training.stages import RatesOf, check_trained, freeze_all_but
+from composer.plans.freeze_file import FreezePlan
 
 
 class MegatronEngine:
@@ -30,14 +31,23 @@ class MegatronEngine:
     starts from the bf16 ones.
     """
 
-    def __init__(self, models: Sequence[ComposedModel], settings: Training, *, bucket_size: int | None = None) -> None:
+    def __init__(
+        self,
+        models: Sequence[ComposedModel],
+        settings: Training,
+        *,
+        bucket_size: int | None = None,
+        plan: FreezePlan | None = None,
+    ) -> None:
         """Take this rank's stages over.
 
         Args:
             models: from `adapters.megatron.start.build_stages`, which joins the processes.
             settings: of the run, checked.
             bucket_size: how many parameters' gradients travel together; None: Megatron-Core's choice.
+            plan: what trains in each stage; None: as the stages themselves say.
         """
+        self.plan = plan
         self._bucket_size = bucket_size
         self.models, self.settings = list(models), settings
         assert models[0].config.graph is not None
@@ -64,11 +74,14 @@ class MegatronEngine:
     def begin_stage(self, stage: Stage) -> None:
         """Freeze, and make gradient buffers and optimizer anew: they cover what this stage trains and nothing else."""
         replicas.unwrap(self.stages)
+        planned = self.plan and self.plan.stage(stage.name)
+        check_trained(self.models, self.graph, stage, planned)
+        rates: RatesOf = {}
         for model in self.models:
-            freeze_all_but(model, self.graph, stage)
+            rates |= freeze_all_but(model, self.graph, stage, planned)
             model.train()
         self.stages = replicas.wrap(self.models, self.settings, self._bucket_size)
-        self._optimizer = make_optimizer(self.stages, self.settings, self.graph)
+        self._optimizer = make_optimizer(self.stages, self.settings, self.graph, rates)
 
     def step(self, batches: Sequence[Batch], lr: float) -> StepResult:
         """See `Engine.step`; all micro-batches of one shape if `uniform`."""

@@ -10,7 +10,7 @@ import torch
 from megatron.core.enums import ModelType
 from megatron.core.process_groups_config import ProcessGroupCollection
 from megatron.core.transformer.module import MegatronModule
-from torch import Tensor, nn
+from torch import Tensor
 
 from adapters import transformer_engine
 from adapters.megatron.arguments import Arguments
@@ -20,6 +20,8 @@ from adapters.megatron.shared_encoding import EncodingRanks
 from adapters.megatron.steps import Call, MissingInputError, NodeStep, implementation
 from components.context import BuildContext
 from components.fusion.sequence_order import SequenceShare
+from composer.plans.selector_parser import parse_selector
+from composer.plans.selectors import Scope
 
 
 class ComposedModel(MegatronModule):
@@ -143,9 +145,7 @@ class ComposedModel(MegatronModule):
             call.own = self._sequence_share.own(call.rank_order)
         for step in self.program.steps:
             step(self, call)
-        if call.embeddings is not None and not call.embeddings.requires_grad and self._encoders_train():
-            # No image here for the towers that train. Ranks with images go back through the frozen decoder, and need
-            # this one to do so too where experts of both are exchanged.
+        if call.embeddings is not None and not call.embeddings.requires_grad and self._needs_gradient():
             call.embeddings.requires_grad_()
         labels, loss_mask = given.get("labels"), given.get("loss_mask")
         if call.own is not None:
@@ -164,9 +164,19 @@ class ComposedModel(MegatronModule):
             loss_mask = (labels >= 0).float()
         return output, loss_mask
 
-    def _encoders_train(self) -> bool:
-        encoders = [getattr(self, name) for name in self.program.encoders] if self.pre_process else []
-        return torch.is_grad_enabled() and any(p.requires_grad for each in encoders for p in each.parameters())
+    def _needs_gradient(self) -> bool:
+        """Whether the decoder's input must carry gradient though nothing that made it does.
+
+        Where towers train, a batch may have no image for them: ranks with images go back through the frozen decoder,
+        and need this one to do so too where experts of both are exchanged. What is recomputed gets gradients of its
+        parameters only if its input carries one (Megatron-Core's checkpoints are functions of their inputs).
+        """
+        if not torch.is_grad_enabled():
+            return False
+        watched = [getattr(self, name) for name in self.program.encoders] if self.pre_process else []
+        if self.training and self.config.recompute_granularity is not None:
+            watched.append(self.decoder_node)
+        return any(parameter.requires_grad for module in watched for parameter in module.parameters())
 
     def features(self, modality: str, *args: Any, **kwargs: Any) -> Tensor:
         """Projected features of one modality, as they would be scattered.
@@ -215,9 +225,25 @@ class ComposedModel(MegatronModule):
         freeze_vision_projection: bool = False,
     ) -> None:
         """Stop the parameters of a role from training; what is not named stays as it is."""
-        assert self.config.graph is not None
         chosen = {"decoder": freeze_language_model, "tower": freeze_vision_model, "projector": freeze_vision_projection}
-        for name in self.config.graph.nodes:
-            module: nn.Module | None = getattr(self, name, None)
-            if module is not None and chosen.get(self.config.graph.component(name).role):
-                module.requires_grad_(False)
+        self.freeze_selected(*(f"role({role})" for role, frozen in chosen.items() if frozen))
+
+    def freeze_selected(self, *selectors: str) -> None:
+        """Stop from training what some selectors of a freeze plan select; nothing is selected where nothing is held.
+
+        Args:
+            selectors: as in a spec's `stages`: `tower`, `decoder - norms`, `layers(0..3)`, `"*.q_norm.*"`.
+
+        Raises:
+            SelectorSyntaxError: text that is no selector.
+        """
+        from adapters.megatron.parameter_names import canonical_names
+        from adapters.plans.parameter_parts import rank_parameters
+
+        assert self.config.graph is not None
+        scope = Scope.of(self.config.graph, self.config.num_layers)
+        parameters = rank_parameters(self.config.graph, self)
+        named = canonical_names(self)
+        for text in selectors:
+            for name in parse_selector(text).select(parameters, scope):
+                named[name].requires_grad_(False)

@@ -1,4 +1,4 @@
-"""Megatron-Core's AdamW over what trains: decay for matrices only, a factor on the learning rate of each node."""
+"""Megatron-Core's AdamW over what trains: decay for matrices only, factors on the rates of nodes and parameters."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -17,10 +17,13 @@ from megatron.core.optimizer.optimizer_config import ParamPredicate, ParamWithNa
 from torch import nn
 
 from adapters.training.settings import Training
+from adapters.training.stages import RatesOf
 from composer import Graph
 
 
-def make_optimizer(stages: Sequence[DistributedDataParallel], settings: Training, graph: Graph) -> MegatronOptimizer:
+def make_optimizer(
+    stages: Sequence[DistributedDataParallel], settings: Training, graph: Graph, rates: RatesOf | None = None
+) -> MegatronOptimizer:
     """A fresh optimizer over the parameters that require gradients; every rank calls it.
 
     Groups carry `lr_mult` and `wd_mult`, the same groups in the same order on every rank. fp32 parameters and moments,
@@ -29,7 +32,8 @@ def make_optimizer(stages: Sequence[DistributedDataParallel], settings: Training
     Args:
         stages: this rank's pipeline stages, wrapped for data parallelism as `settings` ask.
         settings: of the run.
-        graph: of the model; its nodes are what multipliers name.
+        graph: of the model; its nodes are what multipliers of the settings name.
+        rates: factors of single parameters on this rank, from a freeze plan.
     """
     own = settings.optimizer
     config = OptimizerConfig(
@@ -45,7 +49,7 @@ def make_optimizer(stages: Sequence[DistributedDataParallel], settings: Training
         overlap_param_gather=settings.distributed_optimizer and settings.overlap,
         clip_grad=own.clip,
     )
-    optimizer = get_megatron_optimizer(config, list(stages), config_overrides=_overrides(settings, graph))
+    optimizer = get_megatron_optimizer(config, list(stages), config_overrides=_overrides(settings, graph, rates or {}))
     for group in optimizer.param_groups:
         # Megatron-Core leaves both to its own scheduler; ours is asked before each step.
         group["weight_decay"] = own.weight_decay * group["wd_mult"]
@@ -72,7 +76,10 @@ def apply_gradients(optimizer: MegatronOptimizer, lr: float, grad_norm: float) -
     optimizer.step_with_ready_grads()
 
 
-def _overrides(settings: Training, graph: Graph) -> dict[ParamKey, Any]:
+def _overrides(settings: Training, graph: Graph, rates: RatesOf) -> dict[ParamKey, Any]:
+    """What differs from the defaults. Megatron-Core makes a group of the parameters with the same differences, and lets
+    the ranks agree on all groups and their order.
+    """
     vectors = ParamKey(predicate=ParamPredicate("vector", lambda parameter: parameter.ndim <= 1))
     found: dict[ParamKey, Any] = {vectors: {"wd_mult": 0.0}}
     for node in graph.nodes:
@@ -80,6 +87,13 @@ def _overrides(settings: Training, graph: Graph) -> dict[ParamKey, Any]:
         if factor != 1.0:
             inside = ParamWithNamePredicate(f"node {node}", partial(_inside, node))
             found[ParamKey(with_name_predicate=inside)] = {"lr_mult": factor}
+    for factor in {own.lr for own in rates.values()} - {1.0}:
+        chosen = {parameter for parameter, own in rates.items() if own.lr == factor}
+        found[ParamKey(predicate=ParamPredicate(f"lr {factor}", chosen.__contains__))] = {"lr_mult": factor}
+    for factor in {own.weight_decay for own in rates.values()} - {1.0}:
+        # Vectors have their factor, zero, above.
+        chosen = {parameter for parameter, own in rates.items() if own.weight_decay == factor and parameter.ndim > 1}
+        found[ParamKey(predicate=ParamPredicate(f"decay {factor}", chosen.__contains__))] = {"wd_mult": factor}
     return found
 
 

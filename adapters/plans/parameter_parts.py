@@ -6,6 +6,7 @@ What a parameter belongs to is read off the modules around it, by their type and
 import re
 from typing import Any
 
+from attrs import evolve
 from megatron.core.models.common.embeddings.language_model_embedding import LanguageModelEmbedding
 from megatron.core.transformer.mlp import MLP
 from megatron.core.transformer.moe.moe_layer import MoELayer
@@ -13,6 +14,7 @@ from megatron.core.transformer.moe.router import Router
 from torch import nn
 
 from adapters.megatron import ComposedModel
+from adapters.megatron.parameter_names import canonical_names
 from components.language.attention import SelfAttention
 from composer.graph import Graph
 from composer.plans.inventory import Parameter, Part
@@ -44,6 +46,24 @@ def model_parameters(graph: Graph, model: ComposedModel) -> list[Parameter]:
                 shape=tuple(parameter.shape),
                 split=_split(parameter),
                 layer=int(layer[1]) if decoder and layer else None,
+                expert=int(expert[1]) if expert else None,
+            )
+        )
+    return found
+
+
+def rank_parameters(graph: Graph, model: ComposedModel) -> list[Parameter]:
+    """Parameters of one pipeline stage of one rank, by their names in the whole model; shapes are the rank's own."""
+    found = []
+    for name, parameter in zip(canonical_names(model), model_parameters(graph, model), strict=True):
+        layer, expert = LAYER.search(name), EXPERT.search(name)
+        found.append(
+            evolve(
+                parameter,
+                name=name,
+                # The last stage's copy of a tied table stands where an output layer would.
+                part="embeddings" if parameter.part == "head" and model.program.tied else parameter.part,
+                layer=None if parameter.layer is None or layer is None else int(layer[1]),
                 expert=int(expert[1]) if expert else None,
             )
         )

@@ -39,7 +39,7 @@ class Engine(Protocol):
         ...
 
     def begin_stage(self, stage: Stage) -> None:
-        """Let gradients reach only the nodes that the stage trains; a fresh optimizer over exactly their parameters."""
+        """Let gradients reach only what the stage trains; a fresh optimizer over exactly those parameters."""
 
     def step(self, batches: Sequence[Batch], lr: float) -> StepResult:
         """One optimizer step over this rank's micro-batches.

@@ -23,8 +23,9 @@ from adapters.training.sampling import endless_groups
 from adapters.training.settings import Training
 from adapters.training.setup import check_settings, fitted, make_collator
 from adapters.training.shares import agreed, is_first
-from adapters.training.stages import node_sizes
+from adapters.training.stages import NodeSize, load_plan, node_sizes
 from composer import Graph
+from composer.plans.freeze_file import FreezePlan
 
 if TYPE_CHECKING:
     from adapters.megatron.module import ComposedModel
@@ -92,8 +93,9 @@ def run(
     from adapters.megatron.start import build_stages
 
     models = build_stages(graph, settings, weights)
-    console.print(stage_table(models, graph, settings))
-    engine = make_engine(models, settings)
+    plan = load_plan(settings, graph)
+    console.print(stage_table(models, graph, settings, plan))
+    engine = make_engine(models, settings, plan)
     length = collator.length if settings.group_by_length else None
     groups = partial(endless_groups, samples, settings.global_batch, settings.seed, length)
     trainer = Trainer(engine, collator, settings, groups, console)
@@ -107,15 +109,15 @@ def run(
     return TrainingResult(engine.model, collator, tuple(records), run_dir)
 
 
-def make_engine(models: "list[ComposedModel]", settings: Training) -> Engine:
+def make_engine(models: "list[ComposedModel]", settings: Training, plan: FreezePlan | None = None) -> Engine:
     """The engine that the settings name, over this rank's part of the model."""
     if settings.engine == "deepspeed":
         engines = importlib.import_module("adapters.deepspeed.engine")  # a package of its own, which may be absent
-        engine: Engine = engines.DeepSpeedEngine(models[0], settings)
+        engine: Engine = engines.DeepSpeedEngine(models[0], settings, plan=plan)
         return engine
     from adapters.megatron.engine import MegatronEngine
 
-    return MegatronEngine(models, settings)
+    return MegatronEngine(models, settings, plan=plan)
 
 
 def _train(trainer: Trainer, run_dir: Path, resume: bool, open_log: Callable[..., RunLog]) -> list[StepRecord]:
@@ -147,7 +149,9 @@ def _try_one_step(trainer: Trainer, samples: int) -> None:
     )
 
 
-def stage_table(models: Sequence[nn.Module], graph: Graph, settings: Training) -> Table:
+def stage_table(
+    models: "Sequence[ComposedModel]", graph: Graph, settings: Training, plan: FreezePlan | None = None
+) -> Table:
     """What trains in which stage, node by node; parameters are those that this rank holds."""
     table = Table("node", "role")
     table.add_column("parameters", justify="right")
@@ -155,8 +159,13 @@ def stage_table(models: Sequence[nn.Module], graph: Graph, settings: Training) -
     for stage in settings.stages:
         schedule = stage_schedule(stage, settings)
         table.add_column(f"{stage.name}\n{stage.steps} steps\nlearning rate {schedule.peak:g}")
-        columns.append(node_sizes(models, graph, stage))
+        columns.append(node_sizes(models, graph, stage, plan and plan.stage(stage.name)))
     for sizes in zip(*columns, strict=True):
-        states = ("[green]trains[/]" if size.trains else "[dim]frozen[/]" for size in sizes)
-        table.add_row(sizes[0].node, sizes[0].role, f"{sizes[0].parameters:,}", *states)
+        table.add_row(sizes[0].node, sizes[0].role, f"{sizes[0].parameters:,}", *map(_state, sizes))
     return table
+
+
+def _state(size: NodeSize) -> str:
+    if not size.trained:
+        return "[dim]frozen[/]"
+    return "[green]trains[/]" if size.trained == size.parameters else f"[green]{size.trained:,} train[/]"

@@ -14,11 +14,16 @@ def _doc(text: str) -> dict[str, str]:
 
 @frozen
 class Stage:
-    """A stretch of training in which the same nodes train."""
+    """A stretch of training in which the same parameters train."""
 
     name: str = field(metadata=_doc("Name shown in logs."))
     steps: int = field(metadata=_doc("Optimizer steps."))
-    trains: tuple[str, ...] = field(metadata=_doc("Nodes of the graph that train; the others are frozen."))
+    trains: tuple[str, ...] = field(
+        default=(),
+        metadata=_doc(
+            "Nodes of the graph that train, or selectors; the rest is frozen. Left out where a freeze plan says it."
+        ),
+    )
     lr: float | None = field(default=None, metadata=_doc("Peak learning rate; null: that of `optimizer`."))
     warmup_steps: int | None = field(default=None, metadata=_doc("Linear warm-up; null: that of `optimizer`."))
 
@@ -73,6 +78,12 @@ class Training:
     """A training run."""
 
     stages: tuple[Stage, ...] = field(metadata=_doc("Stages, first to last."))
+    freeze_plan: str | None = field(
+        default=None,
+        metadata=_doc(
+            "File that `vlm-composer plan freeze` wrote, relative to this one: what trains in stages of the same names."
+        ),
+    )
     micro_batch: int = field(default=1, metadata=_doc("Samples of one forward pass."))
     global_batch: int = field(default=8, metadata=_doc("Samples of one optimizer step; a multiple of `micro_batch`."))
     max_length: int = field(default=4096, metadata=_doc("Longest sequence in tokens; longer text is cut at the end."))

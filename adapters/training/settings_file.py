@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from attrs import asdict
+from attrs import asdict, evolve
 
 from adapters.training.findings import findings
 from adapters.training.problems import TrainingError
@@ -16,7 +16,7 @@ from composer.source import read_tree
 
 
 def load_settings(path: Path) -> Training:
-    """Read a settings file.
+    """Read a settings file; a freeze plan's path becomes one from here.
 
     Raises:
         TrainingError: the file cannot be read.
@@ -26,7 +26,10 @@ def load_settings(path: Path) -> Training:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise TrainingError(f"{path}: cannot be read: {error}.") from error
-    return parse_settings(text, str(path))
+    settings = parse_settings(text, str(path))
+    if settings.freeze_plan is not None:
+        settings = evolve(settings, freeze_plan=str(path.parent / settings.freeze_plan))
+    return settings
 
 
 def parse_settings(text: str, file: str) -> Training:

@@ -11,7 +11,7 @@ from adapters.training.findings import findings
 from adapters.training.patches import PatchGrid
 from adapters.training.problems import TrainingError
 from adapters.training.settings import Training
-from adapters.training.stages import unknown_nodes
+from adapters.training.stages import load_plan, stage_findings
 from components.language.gpt_declaration import has_experts
 from composer import Graph
 
@@ -24,8 +24,9 @@ def check_settings(settings: Training, graph: Graph) -> None:
 
     Raises:
         TrainingError: with all problems at once.
+        FreezePlanError: the freeze plan is of another model; SpecError: its text has problems.
     """
-    found = findings(settings) + unknown_nodes(settings, graph)
+    found = findings(settings) + stage_findings(settings, graph, load_plan(settings, graph))
     longest = graph.decoder().config.config.max_positions
     if settings.max_length > longest:
         found.append(("max_length", f"{settings.max_length} is beyond the decoder's {longest} positions."))

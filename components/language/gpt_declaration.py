@@ -271,6 +271,12 @@ def _costs(config: Gpt) -> "DecoderCosts":
     return GptCosts(config)
 
 
+def active_experts(section: Gpt) -> float:
+    """Share of a layer's experts that each token passes; 1 without experts. All layers have the same mixture."""
+    mixtures = [kind.ffn.experts for kind in section.layers.kinds.values() if kind.ffn.experts is not None]
+    return mixtures[0].top_k / mixtures[0].num_experts if mixtures else 1.0
+
+
 GPT = Component(
     name="language.gpt",
     role="decoder",

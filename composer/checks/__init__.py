@@ -7,6 +7,7 @@ from composer.checks.names import name_findings
 from composer.checks.nodes import node_findings
 from composer.checks.shapes import shape_findings
 from composer.checks.sources import source_findings
+from composer.checks.stages import stage_findings
 from composer.checks.types import type_findings
 from composer.checks.use import use_findings
 from composer.checks.wiring import Wiring
@@ -35,6 +36,7 @@ def findings(graph: Graph) -> list[Finding]:
         *use_findings(wiring),
         *shape_findings(wiring),
         *cycles(graph),
+        *stage_findings(graph, wiring.components),
     ]
 
 

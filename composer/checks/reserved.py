@@ -14,8 +14,8 @@ CALL_ARGUMENTS = frozenset(
 _METHOD_ARGUMENTS = frozenset({"self", "args", "kwargs", "modality", "return_dict"})
 
 _OF_COMPOSED_MODEL = """
-arguments call_signature config decoder_node features forward freeze input_names model_type own_positions
-pg_collection post_process pre_process program set_input_tensor set_is_first_microbatch set_symmetric_ar
+arguments call_signature config decoder_node features forward freeze freeze_selected input_names model_type
+own_positions pg_collection post_process pre_process program set_input_tensor set_is_first_microbatch set_symmetric_ar
 share_embeddings_and_output_weights shared_embedding_or_output_weight sharded_state_dict
 state_dict_for_save_checkpoint vp_stage
 """

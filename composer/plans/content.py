@@ -9,5 +9,5 @@ from composer.graph import Graph
 
 
 def content_hash(graph: Graph) -> str:
-    """16 hexadecimal digits; descriptions do not count."""
-    return hashlib.sha256(dump(evolve(graph, description="")).encode()).hexdigest()[:16]
+    """16 hexadecimal digits; the description and the stages of training do not count."""
+    return hashlib.sha256(dump(evolve(graph, description="", stages={})).encode()).hexdigest()[:16]
