@@ -45,6 +45,7 @@ def execution_arguments(plan: ParallelPlan, graph: Graph) -> list[Argument]:
         *([Argument(("--bf16",))] if job.precision == "bf16" else []),
         _valued("--transformer-impl", job.implementation),
         Argument(("--no-gradient-accumulation-fusion",), "as in the plan, and no need of Apex"),
+        Argument(("--attention-softmax-in-fp32",), "as in vlm-composer's own engine"),
         *wrapper,
         Argument(("--calculate-per-token-loss",), "else the loss depends on the micro-batch, which a plan may choose"),
         Argument(("--dataloader-type", "external"), "the provider's data"),

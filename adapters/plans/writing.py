@@ -119,5 +119,7 @@ def _megatron_text(file: PlanFile, graph: Graph, header: Iterable[str]) -> str:
 
 
 def _deepspeed_text(settings: Training, data_ranks: int, header: Iterable[str]) -> str:
-    config: dict[str, Any] = {MARK: list(header), **deepspeed_config(settings, data_ranks)}
+    # With the whole batch beside its parts, DeepSpeed refuses to run on another number of ranks.
+    whole = {"train_batch_size": settings.global_batch}
+    config: dict[str, Any] = {MARK: list(header), **whole, **deepspeed_config(settings, data_ranks)}
     return json.dumps(config, indent=2, ensure_ascii=False) + "\n"

@@ -1,6 +1,7 @@
-"""Megatron-LM's own parser reads what a plan says, and the model's configuration comes out the same as from our engine."""
+"""Megatron-LM reads what a plan says, and the model gets the same configuration as from our engine."""
 
 import dataclasses
+import functools
 import re
 import shlex
 
@@ -9,6 +10,7 @@ import torch
 from attrs import evolve
 from megatron.training.arguments import parse_args, validate_args
 
+from adapters.cli.arguments import plain_config
 from adapters.megatron import composed_config
 from adapters.megatron.command_line import run_settings
 from adapters.megatron.layout import group_sizes, model_overrides
@@ -47,11 +49,23 @@ GROUPS = {
 }
 
 
+# Fields in which Megatron-LM's configuration may differ from our engine's, and why that changes nothing of the plan.
+OTHERWISE = {
+    "tensor_parallel_num_weight_shards": "the tensor-parallel size once more, filled in when arguments are checked",
+    "expert_tensor_parallel_num_weight_shards": "likewise",
+    "use_cpu_initialization": "our engine asks for it where there is no GPU, as in this test",
+    "deallocate_pipeline_outputs": "Megatron-LM's loop frees what it has sent; ours does not",
+    "cp_comm_type": "of Transformer Engine's ring, which a composed model does not use",
+}
+
+
 @pytest.fixture
 def parsed(monkeypatch):
     """The arguments of rank 0, after Megatron-LM's checks."""
     monkeypatch.setenv("RANK", "0")
     monkeypatch.setenv("CUDA_DEVICE_MAX_CONNECTIONS", "1")
+    # Of the GPU that the plan is for; Megatron-LM asks before it allows grouped products.
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: (9, 0))
 
     def parse(made, graph):
         monkeypatch.setenv("WORLD_SIZE", str(made.execution.gpus))
@@ -82,12 +96,14 @@ def test_the_configuration_is_that_of_our_own_engine(name, parsed):
     args = parsed(made, graph)
     theirs = composed_config(graph, dtype=args.params_dtype, **run_settings(args, graph))
     ours = own_config(made, graph)
-    differing = {
-        field.name: (getattr(theirs, field.name), getattr(ours, field.name))
-        for field in dataclasses.fields(ours)
-        if field.name != "graph" and getattr(theirs, field.name) != getattr(ours, field.name)
-    }
-    assert differing == {}
+    names = [field.name for field in dataclasses.fields(ours) if field.name not in {"graph", *OTHERWISE}]
+    pairs = {name: (plain(getattr(theirs, name)), plain(getattr(ours, name))) for name in names}
+    assert {name: pair for name, pair in pairs.items() if pair[0] != pair[1]} == {}
+
+
+def plain(value):
+    """A partial function equals another only if it is the same object."""
+    return (value.func, value.args, value.keywords) if isinstance(value, functools.partial) else value
 
 
 @pytest.mark.parametrize("name", PLANS)
@@ -107,17 +123,11 @@ def test_what_is_no_field_of_the_model_is_the_plans_too(name, parsed):
 
 
 def test_a_dense_model_gets_no_argument_of_experts(parsed):
-    graph = load(SPEC, hf=dense_config())
+    graph = load(SPEC, hf=plain_config(DENSE_CONFIG))
     made = plan(Execution(16, Layout(tp=4, pp=2, sequence_parallel=True)), graph)
     args = parsed(made, graph)
     assert (args.num_experts, args.moe_grouped_gemm) == (None, False)
     assert not [word for argument in execution_arguments(made, graph) for word in argument.words if "exp" in word]
-
-
-def dense_config():
-    from adapters.huggingface.config import plain
-
-    return plain(DENSE_CONFIG)
 
 
 def test_overlap_is_left_out_where_the_provider_refuses_it_and_said_so():
