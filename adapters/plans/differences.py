@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from typing import Any, Literal
 
 import attrs
-from attrs import frozen
+from attrs import evolve, frozen
 
 from adapters.training.settings import Stage, Training
 from composer.plans.answer import Estimate
@@ -115,6 +115,9 @@ def compare(first: ParallelPlan | Training, second: ParallelPlan | Training) -> 
     """
     if type(first) is not type(second):
         raise TypeError("a plan and a training file have different fields")
+    if isinstance(first, ParallelPlan) and isinstance(second, ParallelPlan) and not (first.nodes and second.nodes):
+        # One does not say what its selectors come to: the selectors themselves are compared.
+        first, second = evolve(first, nodes=()), evolve(second, nodes=())
     before, after = dict(_leaves(first, "", None)), dict(_leaves(second, "", None))
     found = []
     for path in dict.fromkeys([*before, *after]):
@@ -147,7 +150,7 @@ def _leaves(value: Any, path: str, group: Group | None) -> Iterator[tuple[str, t
     elif isinstance(value, tuple) and any(attrs.has(type(item)) for item in value):
         for number, item in enumerate(value):
             yield from _leaves(item, f"{path}[{number}]", group)
-    elif isinstance(value, dict) and value:
+    elif isinstance(value, dict):
         for key, item in value.items():
             yield from _leaves(item, f"{path}.{key}", group)
     else:

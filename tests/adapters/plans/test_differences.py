@@ -47,7 +47,6 @@ def test_every_field_is_in_exactly_one_group(root):
 def test_a_field_without_a_group_is_an_error_and_not_a_guess():
     @frozen
     class Job:
-        gpus: int
         curriculum: str
 
     with pytest.raises(TypeError, match=r"Job.curriculum is in 0 groups of differences"):
@@ -107,6 +106,11 @@ def test_names_of_one_model_are_no_difference_of_the_experiment():
     assert {difference.group for difference in verdict.differences} == {"record"}
 
 
+def test_a_plan_that_does_not_say_what_its_selectors_come_to_is_compared_by_them():
+    assert compare(plan(), plan(nodes=())).differences == ()
+    assert not compare(plan(), plan(nodes=(), frozen=Frozen())).same_experiment
+
+
 def test_training_files():
     faster = evolve(TRAINING, layout=Layout(tp=2), micro_batch=4, engine="deepspeed", print_every=9)
     assert compare(TRAINING, faster).same_experiment
@@ -122,6 +126,7 @@ def test_training_files():
     assert found["stages[2].steps"] == Difference("stages[2].steps", "experiment", ABSENT, 5)
     assert found["stages[2].name"].group == "record"
     assert found["optimizer.lr_multipliers.vision_tower"].second == 0.1
+    assert "optimizer.lr_multipliers" not in found
     with pytest.raises(TypeError, match="a plan and a training file"):
         compare(TRAINING, plan())
 
