@@ -5,12 +5,14 @@ from composer.plans.execution import Execution
 from composer.plans.interval import Interval
 from composer.plans.layout import Layout
 
-THIN = " "  # between a number and its unit, never at a line's end
+THIN = "\u2009"  # between a number and its unit, never at a line's end
 
 
 def gib(count: float) -> str:
-    """Bytes in GiB, one decimal."""
-    return f"{count / GIB:.1f}"
+    """Bytes in GiB, one decimal; a dash for none at all."""
+    if count == 0:
+        return "–"
+    return f"{count / GIB:.1f}" if count >= 0.05 * GIB else "< 0.1"
 
 
 def seconds(value: float) -> str:
@@ -30,12 +32,12 @@ def seconds_range(interval: Interval) -> str:
 def rate(value: float) -> str:
     """A count per second, three digits of it."""
     digits = max(0, len(str(int(value))) - 3)
-    return f"{round(value, -digits):,.0f}".replace(",", THIN)
+    return f"{round(value, -digits):,.0f}"
 
 
 def percent(value: float, decimals: int = 0) -> str:
     """A share."""
-    return f"{100 * value:.{decimals}f}{THIN}%"
+    return f"{100 * value:.{decimals}f}%"
 
 
 def count(value: int) -> str:

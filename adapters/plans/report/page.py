@@ -111,11 +111,11 @@ def _timeline(plan: ParallelPlan) -> TimelineView | None:
     stages = plan.stages or equal_stages(layout.pp, layout.virtual_stages)
     timeline: Timeline = play(stages, micro_batches)
     return TimelineView(
-        Markup(timeline_svg(timeline, micro_batches)),  # noqa: S704 (holds numbers only)
+        Markup(timeline_svg(timeline, timed=bool(plan.stages))),  # noqa: S704 (holds numbers only)
         timeline.total,
         tuple(timeline.bubble(rank) for rank in range(layout.pp)),
         not plan.stages,
-        window_of(timeline, micro_batches).ends is None,
+        window_of(timeline).ends is None,
     )
 
 

@@ -11,134 +11,115 @@ from adapters.plans.words import seconds
 from composer.plans.timeline import Span, Timeline
 from composer.views.svg_marks import mark
 
-ROW, BOX, TOP, FOOT = 34, 26, 4, 26
-LABEL = 7.0
-"""Share of the width, in percent, that the ranks' names take."""
-DRAWN = 30
-"""As many micro-batches' worth of time is drawn at most, half from either end."""
+ROW, BOX, TOP, FOOT = 34, 26, 4, 22
+DRAWN = 24
+"""So many passes through a stage, forward and backward, are drawn in a row; of more, half from either end."""
 GAP = 3.0
-"""Share of the width, in percent, that stands for what is left out."""
+"""Percent of the width that stands for what is left out."""
+DIGIT, DIGIT_NARROW = 0.66, 1.45
+"""Percent of the width that a digit takes at most: on a wide page, on one of 600 px."""
 
 
 @frozen
 class Window:
-    """Which stretches of time are drawn: all, or the first and the last `ends` seconds of `total`."""
+    """Which stretches of time are drawn: all of `total` seconds, or the first and the last `ends`."""
 
     total: float
     ends: float | None
 
-    def place(self, time: float) -> float:
-        """Percent of the picture's width."""
-        room = 100 - LABEL
+    @property
+    def stretches(self) -> tuple[tuple[float, float], ...]:
+        """Start and end of each."""
         if self.ends is None:
-            return LABEL + room * time / self.total
-        half = (room - GAP) / 2
-        if time <= self.ends:
-            return LABEL + half * time / self.ends
-        return 100 - half * (self.total - time) / self.ends
+            return ((0.0, self.total),)
+        return ((0.0, self.ends), (self.total - self.ends, self.total))
 
-    def parts(self, span: Span) -> Iterator[tuple[float, float]]:
-        """Start and end of what is seen of a span."""
-        if self.ends is None:
-            yield span.start, span.end
-            return
-        if span.start < self.ends:
-            yield span.start, min(span.end, self.ends)
-        late = self.total - self.ends
-        if span.end > late:
-            yield max(span.start, late), span.end
+    def boxes(self, start: float, end: float) -> Iterator[tuple[float, float]]:
+        """Left side and width, in percent, of what is seen of a stretch of time."""
+        width = 100.0 if self.ends is None else (100.0 - GAP) / 2
+        for number, (first, last) in enumerate(self.stretches):
+            seen, until = max(start, first), min(end, last)
+            if until - seen > 1e-6 * (last - first):  # not what rounding leaves at a border
+                scale = width / (last - first)
+                yield number * (100.0 - width) + (seen - first) * scale, (until - seen) * scale
 
 
-def window_of(timeline: Timeline, micro_batches: int) -> Window:
-    """All of a short timeline; of a long one both ends, each with the whole of its bubble."""
-    total = timeline.total
-    if micro_batches <= DRAWN:
+def window_of(timeline: Timeline) -> Window:
+    """All of a short timeline; of a long one both ends, each with all of its bubble."""
+    total, spans = timeline.total, timeline.ranks[0]
+    passes = len(spans) / 2
+    if passes <= DRAWN:
         return Window(total, None)
-    pace = max(timeline.busy(rank) for rank in range(len(timeline.ranks))) / micro_batches
-    bubble = (total - pace * micro_batches) / 2
-    ends = max(DRAWN / 2 * pace, bubble + 3 * pace)
+    pace = max(timeline.busy(rank) for rank in range(len(timeline.ranks))) / passes
+    filled = min(span.start for span in spans if span.work.direction == "backward")
+    emptied = total - max(span.end for span in spans if span.work.direction == "forward")
+    ends = max(DRAWN / 2 * pace, max(filled, emptied) + 2 * pace)
     return Window(total, ends if 2 * ends < total else None)
 
 
-def timeline_svg(timeline: Timeline, micro_batches: int) -> str:
-    """The picture; colours are classes of the page: `forward`, `backward`, `idle`, and `late` on higher stages."""
-    window = window_of(timeline, micro_batches)
-    ranks = len(timeline.ranks)
-    height = TOP + ranks * ROW + FOOT
-    marks = [part for rank, spans in enumerate(timeline.ranks) for part in _row(rank, spans, window)]
-    marks += _axis(window, TOP + ranks * ROW)
+def timeline_svg(timeline: Timeline, *, timed: bool) -> str:
+    """The picture; colours are classes of the page: `forward`, `backward`, `idle`, `v1` on every second virtual stage.
+
+    timed: seconds mean something, and are written.
+    """
+    window, ranks = window_of(timeline), len(timeline.ranks)
+    marks = [part for rank, spans in enumerate(timeline.ranks) for part in _row(rank, spans, window, timed=timed)]
+    marks += _axis(window, TOP + ranks * ROW) if timed else []
     if window.ends is not None:
-        left = 100 - (100 - LABEL - GAP) / 2 - GAP
-        marks.append(_text(left + GAP / 2, TOP + ranks * ROW / 2 + 4, "⋯", "gap"))
+        marks.append(_text(50.0, TOP + ranks * ROW / 2, "⋯", "gap"))
+    micro_batches = 1 + max(span.work.micro_batch for span in timeline.ranks[0])
     return mark(
         "svg",
         "\n".join(marks),
         xmlns="http://www.w3.org/2000/svg",
         width="100%",
-        height=height,
+        height=TOP + ranks * ROW + (FOOT if timed else 0),
         role="img",
         class_="timeline",
         aria_label=f"{micro_batches} micro-batches on {ranks} pipeline ranks",
     )
 
 
-def _row(rank: int, spans: tuple[Span, ...], window: Window) -> Iterator[str]:
+def _row(rank: int, spans: tuple[Span, ...], window: Window, *, timed: bool) -> Iterator[str]:
     top = TOP + rank * ROW
-    yield _text(0, top + BOX / 2 + 4, f"rank {rank}", "rank")
-    ends = (
-        [(0.0, window.total)]
-        if window.ends is None
-        else [(0.0, window.ends), (window.total - window.ends, window.total)]
-    )
-    for start, end in ends:
-        yield _box(window, start, end, top, "idle")
+    for start, end in window.stretches:
+        yield from (_box(left, width, top, "idle") for left, width in window.boxes(start, end))
+    digits = len(str(1 + max(span.work.micro_batch for span in spans)))
     for span in spans:
-        work = span.work
-        for start, end in window.parts(span):
-            stage = f", virtual stage {work.virtual}" if max(each.work.virtual for each in spans) else ""
-            title = mark(
-                "title",
-                f"{work.direction} of micro-batch {work.micro_batch + 1}{stage}: {seconds(span.end - span.start)} "
-                f"from {seconds(span.start)}",
-            )
-            kind = f"{work.direction} v{work.virtual % 2}"
-            yield mark(
-                "g", title + _box(window, start, end, top, kind) + _number(window, start, end, top, work.micro_batch)
-            )
+        for left, width in window.boxes(span.start, span.end):
+            kind = f"{span.work.direction} v{span.work.virtual % 2}"
+            number = _number(left, width, top, span.work.micro_batch + 1, digits)
+            yield mark("g", mark("title", _title(span, timed=timed)) + _box(left, width, top, kind) + number)
 
 
-def _box(window: Window, start: float, end: float, top: float, kind: str) -> str:
-    # Both ends count from the side that they are near, so that neighbours in the two halves stay in place.
-    left = _left(window, start)
-    right = window.place(end)
-    return mark("rect", x=_percent(left), y=top, width=_percent(right - left), height=BOX, rx=2, class_=kind)
+def _title(span: Span, *, timed: bool) -> str:
+    work = span.work
+    words = f"micro-batch {work.micro_batch + 1}, virtual stage {work.virtual}, {work.direction}"
+    return f"{words}: {seconds(span.end - span.start)} from {seconds(span.start)}" if timed else words
 
 
-def _left(window: Window, start: float) -> float:
-    """A start on the border of the second stretch belongs to that stretch."""
-    if window.ends is not None and abs(start - (window.total - window.ends)) < 1e-9:
-        return 100 - (100 - LABEL - GAP) / 2
-    return window.place(start)
-
-
-def _number(window: Window, start: float, end: float, top: float, micro_batch: int) -> str:
-    left, right = _left(window, start), window.place(end)
-    words = str(micro_batch + 1)
-    if right - left < 0.75 * len(words) + 0.5:
+def _number(left: float, width: float, top: float, number: int, digits: int) -> str:
+    """A micro-batch's number where any number would fit, so that rows do not stop counting at ten."""
+    if width < DIGIT * digits + 0.2:
         return ""
-    wide = "number" if right - left > 1.5 * len(words) + 0.6 else "number small"
-    return _text((left + right) / 2, top + BOX / 2 + 4, words, wide)
+    kind = "number" if width > DIGIT_NARROW * digits + 0.2 else "number small"
+    return _text(left + width / 2, top + BOX / 2 + 4, str(number), kind)
+
+
+def _box(left: float, width: float, top: float, kind: str) -> str:
+    return mark("rect", x=_percent(left), y=top, width=_percent(width), height=BOX, rx=2, class_=kind)
 
 
 def _axis(window: Window, top: float) -> Iterator[str]:
-    times = [0.0, window.total] if window.ends is None else [0.0, window.ends, window.total - window.ends, window.total]
-    for number, time in enumerate(times):
-        anchor = "start" if number == 0 else "end" if number == len(times) - 1 else "end" if number == 1 else "start"
-        yield _text(_left(window, time), top + 16, seconds(time), f"tick {anchor}")
+    for number, (start, end) in enumerate(window.stretches):
+        left = 0.0 if number == 0 else (100.0 + GAP) / 2
+        right = 100.0 if end == window.total else (100.0 - GAP) / 2
+        yield _text(left, top + 14, seconds(start), "tick start")
+        yield _text(right, top + 14, seconds(end), "tick end")
 
 
-def _text(percent: float, y: float, words: str, kind: str) -> str:
-    return mark("text", words, x=_percent(percent), y=y, class_=kind)
+def _text(left: float, y: float, words: str, kind: str) -> str:
+    return mark("text", words, x=_percent(left), y=y, class_=kind)
 
 
 def _percent(value: float) -> str:

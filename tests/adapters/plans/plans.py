@@ -103,7 +103,9 @@ def stages(layout: Layout) -> tuple[StageTime, ...]:
         StageTime(rank, virtual, seconds, 2 * seconds)
         for virtual in range(layout.virtual_stages)
         for rank in range(layout.pp)
-        for seconds in [0.0225 / layout.virtual_stages * (1.15 if virtual * layout.pp + rank in {0, count - 1} else 1.0)]
+        for seconds in [
+            0.0225 / layout.virtual_stages * (1.15 if virtual * layout.pp + rank in {0, count - 1} else 1.0)
+        ]
     )
 
 
