@@ -20,8 +20,6 @@ MEANINGS = {
     "expected": "what the plans say, and for which hardware",
     "record": "names, logs and checkpoints",
 }
-MANY = 12
-"""So many differences of a group are printed, unless it is one that decides."""
 
 
 def diff(
@@ -37,7 +35,8 @@ def diff(
     """
     from adapters.plans.differences import ABSENT, compare
 
-    verdict = compare(*_read_both(first, second))
+    both = _read_both(first, second)
+    verdict = compare(*both)
     if format == "json":
         found = [
             {"path": each.path, "group": each.group, "first": each.first, "second": each.second}
@@ -51,7 +50,7 @@ def diff(
         }
         print(json.dumps(whole, indent=2, default=lambda value: {"absent": True} if value is ABSENT else str(value)))
     else:
-        _print(verdict, first, second)
+        _print(verdict, (first.name, second.name), both)
     return EXIT_SAME if verdict.same_experiment else EXIT_NEW
 
 
@@ -78,36 +77,53 @@ def _read(path: Path) -> "ParallelPlan | Training":
     return read_plan(path).plan
 
 
-def _print(verdict: "Verdict", first: Path, second: Path) -> None:
+def _print(verdict: "Verdict", names: tuple[str, str], both: "tuple[Any, Any]") -> None:
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
 
     console = Console(highlight=False)
-    if not verdict.differences:
-        console.print("The same experiment: nothing differs.")
-        return
-    if verdict.same_experiment:
-        console.print("The same experiment: only how it is computed differs, or what is said of it.")
-    else:
-        number = len(verdict.of("experiment"))
-        console.print(
-            f"A new experiment: {number} field{'s' * (number > 1)} of what is computed differ{'s' * (number == 1)}."
-        )
+    console.print(_headline(verdict))
     for group, meaning in MEANINGS.items():
         found = verdict.of(group)  # type: ignore[arg-type]
         if not found:
             continue
         table = Table(title=f"{group}: {meaning}", title_justify="left", title_style="bold")
         table.add_column("field")
-        table.add_column(escape(first.name), overflow="fold")
-        table.add_column(escape(second.name), overflow="fold")
-        shown = found if group in {"experiment", "execution"} else found[:MANY]
-        for each in shown:
-            table.add_row(escape(each.path), escape(_words(each.first)), escape(_words(each.second)))
-        if len(shown) < len(found):
-            table.add_row(f"and {len(found) - len(shown)} more: --format json", "", "")
+        for name in names:
+            table.add_column(escape(name), overflow="fold")
+        rows = [(each.path, _words(each.first), _words(each.second)) for each in found]
+        for row in rows if group != "expected" else _expected(rows, *both):
+            table.add_row(*map(escape, row))
         console.print(table)
+
+
+def _headline(verdict: "Verdict") -> str:
+    if not verdict.differences:
+        return "The same experiment: nothing differs."
+    if verdict.same_experiment:
+        return "The same experiment: only how it is computed differs, or what is said of it."
+    number = len(verdict.of("experiment"))
+    return f"A new experiment: what is computed differs in {number} field{'s' * (number > 1)}."
+
+
+def _expected(rows: "list[tuple[str, str, str]]", first: Any, second: Any) -> "list[tuple[str, str, str]]":
+    """Estimates hold a hundred numbers: of them the three that people ask for, and whatever is no estimate."""
+    from adapters.plans import words
+
+    def summary(plan: "ParallelPlan") -> dict[str, str]:
+        estimate = plan.estimate
+        total = estimate.time.total
+        return {
+            "step time": f"{words.seconds(total.likely)} ({words.seconds_range(total)})",
+            "tokens per second": words.rate(estimate.tokens_per_second.likely),
+            "memory of the fullest GPU": f"{words.gib(estimate.fullest.memory.total)} GiB",
+        }
+
+    before, after = summary(first), summary(second)
+    shown = [(name, before[name], after[name]) for name in before if before[name] != after[name]]
+    shown += [row for row in rows if row[0].startswith(("hardware.", "binding"))]
+    return [*shown, (f"all {len(rows)}: --format json", "", "")]
 
 
 def _words(value: Any) -> str:

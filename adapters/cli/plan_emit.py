@@ -58,7 +58,7 @@ def emit(
     else:
         chosen = planned_settings(file.plan, _load(settings, graph))
     paths = {"--weights": weights, "--tokenizer": tokenizer, "--output": run or folder / "run"}
-    options = [*_model_options(file.plan), *((name, str(path.absolute())) for name, path in paths.items() if path)]
+    options = [*model_options(file.plan), *((name, str(path.absolute())) for name, path in paths.items() if path)]
     command = Command(_spec(source.spec), str(data.absolute()) if data else None, tuple(options))
     header = _header(words or ["plan", "emit", str(plan)], file.plan, file.digest)
     written = write_out(file, graph, chosen, command, folder, header)
@@ -87,7 +87,8 @@ def _spec(spec: str) -> str:
     return spec if spec in shipped_specs() and not path.is_file() else str(path.absolute())
 
 
-def _model_options(plan: "ParallelPlan") -> list[tuple[str, str]]:
+def model_options(plan: "ParallelPlan") -> list[tuple[str, str]]:
+    """Options of `train` that name the model as the plan does."""
     source = plan.model
     found = [("--set", given) for given in source.set]
     if source.hf is not None:

@@ -28,7 +28,7 @@ from composer.plans.plan_file import Frozen, ParallelPlan, Source
 Group = Literal["experiment", "execution", "expected", "record"]
 
 # A field that is not a group has fields of its own, which are classified under their class.
-_WITHIN = "within"
+_WITHIN: Literal["within"] = "within"
 _GROUPS: dict[type, dict[Group | Literal["within"], tuple[str, ...]]] = {
     ParallelPlan: {
         _WITHIN: ("model", "frozen", "job", "estimate"),
@@ -134,7 +134,8 @@ def group_of(owner: type, name: str) -> Group | Literal["within"]:
     Raises:
         TypeError: it is in none, or in several.
     """
-    groups = [group for group, names in _GROUPS.get(owner, {}).items() if name in names]
+    known = _GROUPS[owner].items() if owner in _GROUPS else ()
+    groups = [group for group, names in known if name in names]
     if len(groups) != 1:
         raise TypeError(f"{owner.__name__}.{name} is in {len(groups)} groups of differences: it belongs in one")
     return groups[0]

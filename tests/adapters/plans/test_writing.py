@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 from pathlib import Path
 from types import SimpleNamespace
@@ -9,6 +10,9 @@ from types import SimpleNamespace
 import pytest
 from attrs import evolve, fields
 
+from adapters.cli.app import make_app
+from adapters.cli.plan_emit import model_options
+from adapters.plans.megatron_arguments import execution_arguments
 from adapters.plans.problems import PlanError
 from adapters.plans.reading import PlanFile
 from adapters.plans.scripts import Command, Nodes, run_script, slurm_script
@@ -19,7 +23,7 @@ from adapters.training.settings import OptimizerSettings, Stage, Training
 from adapters.training.settings_file import load_settings
 from composer.plans.execution import Execution
 from composer.plans.layout import Layout
-from composer.plans.plan_file import Frozen, NodeParameters
+from composer.plans.plan_file import Frozen, NodeParameters, Source
 from tests.adapters.plans.plans import INTERLEAVED_EXECUTION, PIPELINED_EXECUTION, ZERO_EXECUTION, plan, shipped
 from tests.adapters.plans.tools import program
 
@@ -287,3 +291,30 @@ def test_bash_and_shellcheck_find_nothing(nodes, value, tmp_path):
         subprocess.run(["bash", "-n", path], check=True)
     done = subprocess.run([program("shellcheck"), *paths], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.parametrize("value", HOSTILE, ids=ascii)
+def test_train_understands_the_command(value, tmp_path, launchers):
+    """Through bash, then through the command line's own parser."""
+    made = plan(model=Source(f"/s/{value}", "feed", hf=value, set=(f"a={value}", "b=1")))
+    options = (*model_options(made), ("--weights", f"/w/{value}"), ("--output", f"/r/{value}"))
+    path = tmp_path / RUN
+    path.write_text(
+        scripts(Command(f"/s/{value}", f"/d/{value}", options), Nodes(1, 8), tmp_path)[RUN], encoding="utf-8"
+    )
+    _, words = launchers(path, "--resume")
+    _, bound, _ = make_app().parse_args(words[words.index("train") :], exit_on_error=False, print_error=True)
+    arguments = bound.arguments
+    assert (arguments["spec"], str(arguments["settings"])) == (f"/s/{value}", f"{tmp_path}/{TRAINING}")
+    assert (arguments["hf"], arguments["set_"]) == (value, [f"a={value}", "b=1"])
+    assert (arguments["data"], arguments["weights"]) == (Path(f"/d/{value}"), Path(f"/w/{value}"))
+    assert (arguments["output"], arguments["resume"]) == (Path(f"/r/{value}"), True)
+
+
+def test_bash_reads_the_arguments_as_the_file_says(tmp_path):
+    written(PIPELINED_EXECUTION, tmp_path).save(tmp_path)
+    (how,) = re.findall(r"^#   (read -r .*)$", (tmp_path / MEGATRON).read_text(), flags=re.MULTILINE)
+    script = f"set -e; {how}\nprintf '%s\\n' \"${{words[@]}}\""
+    done = subprocess.run(["bash", "-c", script], cwd=tmp_path, capture_output=True, text=True, check=True)
+    arguments = execution_arguments(plan(), shipped())
+    assert done.stdout.split() == [word for argument in arguments if not argument.left_out for word in argument.words]
