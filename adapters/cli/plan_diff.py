@@ -109,15 +109,14 @@ def _headline(verdict: "Verdict") -> str:
 
 def _expected(rows: "list[tuple[str, str, str]]", first: Any, second: Any) -> "list[tuple[str, str, str]]":
     """Estimates hold a hundred numbers: of them the three that people ask for, and whatever is no estimate."""
-    from adapters.plans import words
+    from composer.plans import words
 
     def summary(plan: "ParallelPlan") -> dict[str, str]:
         estimate = plan.estimate
-        total = estimate.time.total
         return {
-            "step time": f"{words.seconds(total.likely)} ({words.seconds_range(total)})",
-            "tokens per second": words.rate(estimate.tokens_per_second.likely),
-            "memory of the fullest GPU": f"{words.gib(estimate.fullest.memory.total)} GiB",
+            "step time": words.seconds(estimate.time.total),
+            "tokens per second": f"{estimate.tokens_per_second.likely:,.0f}",
+            "memory of the fullest GPU": words.gib(estimate.fullest.memory.total),
         }
 
     before, after = summary(first), summary(second)

@@ -19,7 +19,7 @@ def report(
 ) -> None:
     """Draw a plan as one HTML page that needs no network: graph, memory, timeline, step time, alternatives, inputs."""
     from adapters.plans.reading import check_graph, read_plan
-    from adapters.plans.report import report_html
+    from adapters.plans.report.page import report_html
 
     file = read_plan(plan)
     source = file.plan.model

@@ -2,7 +2,7 @@
 
 from attrs import evolve
 
-from adapters.plans.problems import PlanError
+from adapters.plans.problems import PlanUseError
 from adapters.training.settings import PictureSettings, Stage, Training
 from composer.graph import Graph
 from composer.plans.plan_file import ParallelPlan
@@ -12,7 +12,7 @@ def planned_settings(plan: ParallelPlan, given: Training) -> Training:
     """The settings with a plan's execution.
 
     Raises:
-        PlanError: the plan was made for other convergence fields than the settings have; all of them.
+        PlanUseError: the plan was made for other convergence fields than the settings have; all of them.
     """
     job, execution = plan.job, plan.execution
     pairs = {
@@ -22,7 +22,7 @@ def planned_settings(plan: ParallelPlan, given: Training) -> Training:
     }
     wrong = [f"{name} is {own}, the plan is for {planned}" for name, (own, planned) in pairs.items() if own != planned]
     if wrong:
-        raise PlanError(
+        raise PlanUseError(
             f"The settings are another experiment than the plan: {'; '.join(wrong)}. A plan changes how a step is "
             "computed, never what it computes: change the settings, or plan for them."
         )
@@ -42,7 +42,7 @@ def fresh_settings(plan: ParallelPlan, graph: Graph, steps: int) -> Training:
     """Settings of a plan alone: one stage, everything else as settings are by default.
 
     Raises:
-        PlanError: what trains cannot be said by naming nodes.
+        PlanUseError: what trains cannot be said by naming nodes.
     """
     stage = Stage(plan.frozen.stage or "train", steps, _trained_nodes(plan, graph))
     job = plan.job
@@ -60,7 +60,7 @@ def _trained_nodes(plan: ParallelPlan, graph: Graph) -> tuple[str, ...]:
     partly = [node.node for node in plan.nodes if node.state == "partly"]
     if partly or not plan.nodes:
         what = f"of {', '.join(partly)} a part trains" if partly else "the plan does not say which nodes train"
-        raise PlanError(f"{what}, so no training file can be made of the plan alone: give yours, --settings FILE.")
+        raise PlanUseError(f"{what}, so no training file can be made of the plan alone: give yours, --settings FILE.")
     return tuple(node.node for node in plan.nodes if node.state == "trained")
 
 

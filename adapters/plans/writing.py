@@ -9,7 +9,7 @@ from attrs import frozen
 
 from adapters.deepspeed.config import deepspeed_config
 from adapters.plans.megatron_arguments import execution_arguments
-from adapters.plans.problems import PlanError
+from adapters.plans.problems import PlanUseError
 from adapters.plans.reading import PlanFile
 from adapters.plans.scripts import Command, Nodes, run_script, slurm_script
 from adapters.plans.training_settings import settings_notes
@@ -60,12 +60,12 @@ def write_out(
         header: lines that say what wrote a file; control characters are made visible.
 
     Raises:
-        PlanError: the settings contradict themselves.
+        PlanUseError: the settings contradict themselves.
         LaunchError: the layout or the batches do not fit the number of GPUs.
     """
     plan = file.plan
     if found := findings(settings):
-        raise PlanError("\n".join(f"{file.path}: {path}: {message}" for path, message in found))
+        raise PlanUseError("\n".join(f"{file.path}: {path}: {message}" for path, message in found))
     check_processes(settings, plan.execution.gpus)
     header = [visible(line) for line in header]
     notes = settings_notes(plan, settings)

@@ -8,8 +8,8 @@ from typing import Any
 from attrs import asdict, fields, frozen
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from adapters.plans import words
 from adapters.plans.reading import PlanFile
+from adapters.plans.report import words
 from adapters.plans.report.timeline_picture import timeline_svg, window_of
 from composer.graph import Graph
 from composer.plans.answer import GIB, Estimate, Memory

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from attrs import frozen
 
-from adapters.plans.words import seconds
+from adapters.plans.report.words import seconds
 from composer.plans.timeline import Span, Timeline
 from composer.views.svg_marks import mark
 

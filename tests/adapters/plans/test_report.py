@@ -10,7 +10,7 @@ import pytest
 from attrs import evolve
 
 from adapters.plans.reading import PlanFile
-from adapters.plans.report import report_html
+from adapters.plans.report.page import report_html
 from adapters.plans.report.timeline_picture import DRAWN, timeline_svg, window_of
 from composer.plans.answer import GIB
 from composer.plans.execution import Execution

@@ -13,7 +13,7 @@ from attrs import evolve, fields
 from adapters.cli.app import make_app
 from adapters.cli.plan_emit import model_options
 from adapters.plans.megatron_arguments import execution_arguments
-from adapters.plans.problems import PlanError
+from adapters.plans.problems import PlanUseError
 from adapters.plans.reading import PlanFile
 from adapters.plans.scripts import Command, Nodes, run_script, slurm_script
 from adapters.plans.training_settings import fresh_settings, planned_settings, settings_notes
@@ -99,7 +99,7 @@ def test_settings_that_are_given_keep_all_that_is_no_execution(name):
 
 def test_settings_of_another_experiment_are_refused_with_all_that_differs():
     other = evolve(GIVEN, global_batch=64, max_length=2048, precision="fp32")
-    with pytest.raises(PlanError) as error:
+    with pytest.raises(PlanUseError) as error:
         planned_settings(plan(), other)
     assert str(error.value) == (
         "The settings are another experiment than the plan: global_batch is 64, the plan is for 256; max_length is "
@@ -118,9 +118,9 @@ def test_what_the_plan_has_not_looked_at_is_said():
 
 def test_a_plan_that_trains_parts_of_nodes_needs_settings():
     parts = plan(nodes=(NodeParameters("language_model", 10, 3),))
-    with pytest.raises(PlanError, match=r"of language_model a part trains.*--settings FILE"):
+    with pytest.raises(PlanUseError, match=r"of language_model a part trains.*--settings FILE"):
         fresh_settings(parts, shipped(), 1)
-    with pytest.raises(PlanError, match="does not say which nodes train"):
+    with pytest.raises(PlanUseError, match="does not say which nodes train"):
         fresh_settings(plan(nodes=()), shipped(), 1)
     everything = fresh_settings(plan(nodes=(), frozen=Frozen()), shipped(), 1)
     assert everything.stages[0].trains == tuple(shipped().nodes)
