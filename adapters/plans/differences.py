@@ -135,7 +135,7 @@ def group_of(owner: type, name: str) -> Group | Literal["within"]:
         TypeError: it is in none, or in several.
     """
     known = _GROUPS[owner].items() if owner in _GROUPS else ()
-    groups = [group for group, names in known if name in names]
+    groups: list[Group | Literal["within"]] = [group for group, names in known if name in names]
     if len(groups) != 1:
         raise TypeError(f"{owner.__name__}.{name} is in {len(groups)} groups of differences: it belongs in one")
     return groups[0]

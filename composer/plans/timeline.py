@@ -119,29 +119,34 @@ def play(stages: tuple[StageTime, ...], micro_batches: int) -> Timeline:
         raise ValueError(f"{len(stages)} stages are not the {ranks} × {virtuals} of the pipeline")
     orders = [order_of_work(ranks, virtuals, micro_batches, rank) for rank in range(ranks)]
     spans: list[list[Span]] = [[] for _ in orders]
-    done: dict[tuple[int, Work], float] = {}
+    done: dict[_Pass, float] = {}
     while any(len(own) < len(order) for own, order in zip(spans, orders, strict=True)):
         before = len(done)
         for rank, order in enumerate(orders):
-            for work in order[len(spans[rank]) :]:
-                needs = list(_needs(rank, work, ranks, virtuals))
-                if any(need not in done for need in needs):
+            own, free = spans[rank], spans[rank][-1].end if spans[rank] else 0.0
+            while len(own) < len(order):
+                work = order[len(own)]
+                needs = _needs(rank, work, ranks, virtuals)
+                if not all(need in done for need in needs):
                     break
-                start = max([spans[rank][-1].end if spans[rank] else 0.0, *(done[need] for need in needs)])
+                start = max(free, *(done[need] for need in needs), 0.0)
                 stage = times[work.virtual, rank]
-                end = start + (stage.forward if work.direction == "forward" else stage.backward)
-                spans[rank].append(Span(start, end, work))
-                done[rank, work] = end
+                free = start + (stage.forward if work.direction == "forward" else stage.backward)
+                own.append(Span(start, free, work))
+                done[work.direction, work.virtual * ranks + rank, work.micro_batch] = free
         if len(done) == before:
             raise RuntimeError("the schedule waits for itself")
     return Timeline(tuple(map(tuple, spans)))
 
 
-def _needs(rank: int, work: Work, ranks: int, virtuals: int) -> Iterator[tuple[int, Work]]:
+_Pass = tuple[Direction, int, int]
+"""Direction, stage in the order of the model, micro-batch."""
+
+
+def _needs(rank: int, work: Work, ranks: int, virtuals: int) -> tuple[_Pass, ...]:
     """What must be done before: the stage before; in the backward pass the one behind, and the own forward pass."""
-    stage, last = work.virtual * ranks + rank, ranks * virtuals - 1
-    if work.direction == "backward":
-        yield rank, Work("forward", work.micro_batch, work.virtual)
-    other = stage - 1 if work.direction == "forward" else stage + 1
-    if 0 <= other <= last:
-        yield other % ranks, Work(work.direction, work.micro_batch, other // ranks)
+    stage, micro_batch = work.virtual * ranks + rank, work.micro_batch
+    if work.direction == "forward":
+        return (("forward", stage - 1, micro_batch),) if stage else ()
+    own: _Pass = ("forward", stage, micro_batch)
+    return (own,) if stage == ranks * virtuals - 1 else (own, ("backward", stage + 1, micro_batch))

@@ -1,5 +1,6 @@
 """`plan emit`, as it is called."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -101,3 +102,14 @@ def test_what_cannot_be_read(tmp_path, file):
     assert "unknown key. Did you mean 'micro_batch'?" in done.stderr
     done = emit(tmp_path, file, "--settings", "a.yaml", "--steps", "3")
     assert "give it or --settings, not both" in done.stderr
+
+
+def test_emit_and_diff_import_nothing_heavy(file, tmp_path):
+    environment = {"PATH": "/usr/bin", "PYTHONPATH": str(ROOT), "PYTHONPROFILEIMPORTTIME": "1"}
+    for words in (["emit", file], ["diff", file, file]):
+        command = [sys.executable, "-m", "adapters.cli", "plan", *map(str, words)]
+        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+        imported = set(re.findall(r"\| +([\w]+)", done.stderr))
+        assert done.returncode == 0
+        assert "composer" in imported
+        assert not imported & {"torch", "transformers", "megatron", "numpy", "deepspeed", "jinja2"}
