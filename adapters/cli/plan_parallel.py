@@ -63,7 +63,7 @@ def parallel(
     ] = False,
     format: Annotated[Literal["table", "yaml"], Parameter(help="What to print.")] = "table",
     output: Annotated[Path | None, Parameter(name=["--output", "-o"], help="Write the plan to this file.")] = None,
-    bounds: Bounds = Bounds(),  # noqa: B008 (frozen)
+    bounds: Bounds = Bounds(),
 ) -> int:
     """Find the fastest layout that fits.
 

@@ -22,6 +22,8 @@ from adapters.megatron.command_line import megatron_arguments, run_settings
 from adapters.training.collator import Batch
 from components.build_error import BuildError
 from composer import Graph, load
+from composer.plans.idle import may_be_idle
+from composer.plans.layout import Layout
 
 __all__ = ["data_provider", "forward_step", "megatron_arguments", "model_provider"]
 
@@ -156,15 +158,8 @@ def _check_overlap(args: Any, graph: Graph) -> None:
 
     Whether every tower will be frozen, and so may be idle, is not known yet: a provider may be wrapped to freeze.
     """
-    decoder, idle = graph.decoder().name, []
-    to_encoders = [
-        name for name in graph.inputs if any(edge.target.owner != decoder for edge in graph.edges_from(name))
-    ]
-    if optional := [name for name in to_encoders if graph.inputs[name].optional]:
-        idle.append(f"a batch without {', '.join(optional)}")
-    sharing = args.tensor_model_parallel_size * args.context_parallel_size
-    if sharing > 1 and len(graph.nodes) > 1:
-        idle.append(f"{sharing} ranks that share a batch's items, of which there may be fewer")
+    layout = Layout(tp=args.tensor_model_parallel_size, cp=args.context_parallel_size)
+    idle = may_be_idle(graph, layout)
     if args.overlap_grad_reduce and idle:
         raise BuildError(
             "--overlap-grad-reduce: Megatron-LM's wrapper asserts when a tower has nothing to do "

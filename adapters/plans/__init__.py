@@ -1,1 +1,1 @@
-"""What plans must ask torch for: the inventory of a model, and whether a plan's shards are real."""
+"""Plans: what must be asked of torch for them, and plans as files that other programs read, side by side, on a page."""

@@ -12,7 +12,7 @@ from composer.plans.hardware import Hardware
 from composer.plans.hardware_file import load_hardware, shipped_hardware
 from composer.plans.job import Job
 from composer.plans.model import PlannedModel
-from composer.plans.plan_file import VERSION, Frozen, ParallelPlan, Rejected, Source
+from composer.plans.plan_file import VERSION, Frozen, NodeParameters, ParallelPlan, Rejected, Source
 from composer.plans.planner import Planner
 from composer.plans.search.changes import Change, changes
 from composer.plans.search.reasons import binding, obvious_layouts, reasons
@@ -76,7 +76,18 @@ def plan(asked: Asked) -> ParallelPlan | Infeasible:
             "looked at one by one": found.opened,
             "layouts the engines refuse": sum(fallen.values()),
         },
+        nodes=_nodes(model),
     )
+
+
+def _nodes(model: PlannedModel) -> tuple[NodeParameters, ...]:
+    """How much of each node there is, and trains, in the order of the inventory."""
+    sums: dict[str, list[int]] = {}
+    for tally in model.tallies:
+        own = sums.setdefault(tally.node, [0, 0])
+        own[0] += tally.elements
+        own[1] += tally.trained
+    return tuple(NodeParameters(node, *own) for node, own in sums.items())
 
 
 def _no_frames(job: Job, fallen: Counter[str]) -> list[str]:

@@ -11,9 +11,13 @@ from composer.plans.answer import Estimate
 from composer.plans.execution import Execution
 from composer.plans.hardware import Hardware
 from composer.plans.job import Job
+from composer.plans.timeline import StageTime
 from composer.source import read_tree
 
 VERSION = 1
+
+NodeState = Literal["trained", "partly", "frozen"]
+"""How much of a node trains."""
 
 
 @frozen
@@ -35,6 +39,22 @@ class Frozen:
     plan: str | None = None
     stage: str | None = None
     selectors: tuple[str, ...] = ()
+
+
+@frozen
+class NodeParameters:
+    """Elements of all parameters of a node of the spec, and of those that train."""
+
+    node: str
+    parameters: int
+    trained: int
+
+    @property
+    def state(self) -> NodeState:
+        """In a word."""
+        if not self.trained:
+            return "frozen"
+        return "trained" if self.trained == self.parameters else "partly"
 
 
 @frozen
@@ -63,6 +83,10 @@ class ParallelPlan:
     rejected: tuple[Rejected, ...] = ()
     space: dict[str, int] = field(factory=dict)
     """How many executions were considered, and how many fell to what."""
+    nodes: tuple[NodeParameters, ...] = ()
+    """What `frozen` comes to; empty: not written down."""
+    stages: tuple[StageTime, ...] = ()
+    """Of the chosen execution, every pipeline stage; empty: not written down."""
 
     @property
     def execution(self) -> Execution:

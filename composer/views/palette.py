@@ -18,6 +18,8 @@ ROLE_COLORS = {
     "projector": RoleColor("#fef3c7", "#f59e0b", "#92400e"),
     "decoder": RoleColor("#dcfce7", "#4ade80", "#166534"),
 }
+FROZEN = RoleColor("#f1f5f9", "#94a3b8", "#475569")
+"""In place of a node's own colour where none of its parameters trains."""
 OTHER_ROLE = RoleColor("#f5f5f4", "#a8a29e", "#44403c")
 
 EDGE_COLORS = {

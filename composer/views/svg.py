@@ -1,7 +1,7 @@
 """A graph as a self-contained SVG picture, from left to right."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from attrs import define, field, frozen
 
@@ -20,10 +20,15 @@ _MIN_WIDTH = 720.0
 _DASHED = {"mask": "6 4", "position": "2 3"}
 
 
-def to_svg(graph: Graph) -> str:
-    """Inputs, nodes with their ports, edges by kind, and a picture of each mask rule, as SVG text."""
+def to_svg(graph: Graph, states: Mapping[str, str] | None = None) -> str:
+    """Inputs, nodes with their ports, edges by kind, and a picture of each mask rule, as SVG text.
+
+    Args:
+        graph: a checked graph.
+        states: of nodes, by name: `trained`, `partly` or `frozen`; each is written on its node.
+    """
     outline = Outline.of(graph)
-    diagram = _Diagram.of(outline)
+    diagram = _Diagram.of(outline, states or {})
     panels = [MaskPanel(kind, rule) for box in outline.boxes.values() for kind, rule in box.rules.items()]
     width = max(_MIN_WIDTH, diagram.width, max((panel.width for panel in panels), default=0)) + 2 * _MARGIN
     marks = [text(_MARGIN, _MARGIN + 16, graph.name, 20, font_weight=700)]
@@ -58,9 +63,9 @@ class _Diagram:
     widths: list[float] = field(factory=list)
 
     @classmethod
-    def of(cls, outline: Outline) -> "_Diagram":
+    def of(cls, outline: Outline, states: Mapping[str, str]) -> "_Diagram":
         leaving = Counter(arrow.source for arrow in outline.arrows)
-        cards = {name: Card(box, leaving[name]) for name, box in outline.boxes.items()}
+        cards = {name: Card(box, leaving[name], states.get(name)) for name, box in outline.boxes.items()}
         slots = {name: Slot(card.height) for name, card in cards.items()}
         column = {name: number for number, names in enumerate(outline.layers) for name in names}
         layers = [[slots[name] for name in names] for names in outline.layers]

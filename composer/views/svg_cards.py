@@ -6,7 +6,7 @@ from attrs import frozen
 
 from composer.registry import Port
 from composer.views.outline import Box, shape_text
-from composer.views.palette import OTHER_ROLE, ROLE_COLORS
+from composer.views.palette import FROZEN, OTHER_ROLE, ROLE_COLORS, RoleColor
 from composer.views.svg_marks import GREY, INK, PALE, mark, rect, text, text_width
 
 HEADER = 46.0
@@ -17,16 +17,21 @@ _PAD = 14.0
 
 @frozen
 class Card:
-    """A box with a size. `arrows_out` is how many arrows leave it: each leaves at a height of its own."""
+    """A box with a size. `arrows_out` is how many arrows leave it: each leaves at a height of its own.
+
+    state: `trained`, `partly` or `frozen`, written on a node's title bar; None: not known.
+    """
 
     box: Box
     arrows_out: int
+    state: str | None = None
 
     @property
     def width(self) -> float:
         """Wide enough for the title and for the ports that share a row."""
         box = self.box
-        widths = [text_width(box.name, 14, bold=True), text_width(box.kind, 11, mono=True)]
+        pill = self._pill_width + 12 if self.state else 0
+        widths = [text_width(box.name, 14, bold=True) + pill, text_width(box.kind, 11, mono=True)]
         if box.role == "input":
             return max(widths[0], text_width(_kind(box), 11, mono=True)) + 2 * _PAD + 4
         widths += [_port_width(port) for port in (*box.inputs, *box.outputs)]
@@ -56,7 +61,7 @@ class Card:
 
     def draw(self, x: float, y: float) -> Iterator[str]:
         """The marks, with the upper left corner at x, y."""
-        color = ROLE_COLORS.get(self.box.role, OTHER_ROLE)
+        color = FROZEN if self.state == "frozen" else ROLE_COLORS.get(self.box.role, OTHER_ROLE)
         if self.box.role == "input":
             yield rect(x, y, self.width, self.height, 14, fill=color.fill, stroke=color.stroke, **self._dashes())
             middle = y + self.height / 2
@@ -66,10 +71,28 @@ class Card:
         yield rect(x, y + 2, self.width, self.height, 10, fill=INK, opacity=0.07)
         yield rect(x, y, self.width, self.height, 10, fill="#ffffff")
         yield mark("path", d=_roof(x, y, self.width), fill=color.fill)
-        yield rect(x, y, self.width, self.height, 10, fill="none", stroke=color.stroke, stroke_width=1.4)
+        dashes: dict[str, object] = {"stroke_dasharray": "5 3"} if self.state == "frozen" else {}
+        yield rect(x, y, self.width, self.height, 10, fill="none", stroke=color.stroke, stroke_width=1.4, **dashes)
         yield text(x + _PAD, y + 20, self.box.name, 14, font_weight=700, fill=color.ink)
         yield text(x + _PAD, y + 37, self.box.kind, 11, mono=True, fill=color.ink, opacity=0.8)
+        if self.state:
+            yield from self._pill(x + self.width - _PAD + 4, y + 8, color)
         yield from self._rows(x, y)
+
+    @property
+    def _pill_width(self) -> float:
+        return text_width(self._state_words, 10, bold=True) + 14
+
+    @property
+    def _state_words(self) -> str:
+        return "partly trained" if self.state == "partly" else str(self.state)
+
+    def _pill(self, right: float, y: float, color: RoleColor) -> Iterator[str]:
+        """What trains is filled, what does not is not."""
+        width = self._pill_width
+        fill, ink = ("#ffffff", color.ink) if self.state == "frozen" else (color.ink, "#ffffff")
+        yield rect(right - width, y, width, 17, 8.5, fill=fill, stroke=color.ink, stroke_width=1)
+        yield text(right - width / 2, y + 12, self._state_words, 10, font_weight=600, fill=ink, text_anchor="middle")
 
     def _rows(self, x: float, y: float) -> Iterator[str]:
         right = x + self.width

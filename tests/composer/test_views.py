@@ -227,3 +227,16 @@ def test_arrows_that_need_not_cross_do_not() -> None:
     arrange(layers, links, gap=2.0)
     assert [layers[0].index(link.start) for link in links] == [layers[1].index(link.end) for link in links]
     assert all(link.start.position == pytest.approx(link.end.position) for link in links)
+
+
+def test_the_svg_says_what_trains(model: Graph) -> None:
+    plain = to_svg(model)
+    assert to_svg(model, {}) == plain
+    states = {"tower": "frozen", "projector": "trained", "decoder": "partly"}
+    marked = to_svg(model, states)
+    words = [element.text for element in ElementTree.fromstring(marked).iter(f"{SVG}text")]
+    assert [word for word in words if word in {"frozen", "trained", "partly trained"}].count("frozen") == 1
+    assert {"frozen", "trained", "partly trained"} <= set(words)
+    assert not {"frozen", "trained", "partly trained"} & {
+        element.text for element in ElementTree.fromstring(plain).iter(f"{SVG}text")
+    }
