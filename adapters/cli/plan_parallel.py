@@ -10,6 +10,7 @@ from adapters.cli.arguments import Hf, Overrides, Spec, existing, load_graph
 from adapters.cli.failure import UsageError
 
 if TYPE_CHECKING:
+    from adapters.plans.parallel import Asked
     from composer import Graph
     from composer.plans.plan_file import Frozen, ParallelPlan
 
@@ -145,3 +146,26 @@ def _tell(plan: "ParallelPlan", format: str, output: Path | None) -> None:
     from adapters.plans.tables import print_plan
 
     print_plan(plan, Console())
+
+
+def _verified(graph: "Graph", plan: "ParallelPlan") -> int:
+    from adapters.cli.quiet import quiet
+
+    quiet()
+    from adapters.plans.verification_text import verification_text
+    from adapters.plans.verify import verify
+
+    verification = verify(graph, plan.execution)
+    print(verification_text(verification))
+    return 0 if verification.real else EXIT_DIFFERENT
+
+
+def _calibrated(asked: "Asked", log: Path) -> "Asked":
+    from attrs import evolve
+
+    from adapters.plans.observations import observations
+    from adapters.plans.planned import planned_model
+    from composer.plans.calibrate import calibrate
+
+    model = planned_model(asked.graph, asked.frozen.selectors, asked.trained)
+    return evolve(asked, hardware=calibrate(asked.hardware, observations(log, model)))

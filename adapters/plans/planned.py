@@ -1,14 +1,17 @@
 """A graph as plans see it: inventory, costs of its decoder, what trains."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from adapters.plans.inventory import inventory
 from composer.edges import MaskEdge
 from composer.graph import Graph
+from composer.plans.freeze_file import read_freeze_plan
 from composer.plans.inventory import Inventory
 from composer.plans.model import PlannedModel
 from composer.plans.selector_checks import empty_leaves, read_selector
 from composer.plans.selectors import Scope
+from composer.suggestion import suggestion
 
 
 class PlanError(Exception):
@@ -40,6 +43,28 @@ def planned_model(graph: Graph, frozen: Sequence[str] = (), trained: frozenset[s
         raise PlanError(["Nothing trains: leave something out of --frozen."])
     rules = next(edge.rules for edge in graph.edges_to(decoder.name) if isinstance(edge, MaskEdge))
     return PlannedModel(known, decoder.name, costs(decoder.config), dict(rules), names)
+
+
+def trained_in(graph: Graph, path: Path, stage: str | None) -> tuple[str, frozenset[str]]:
+    """A stage of a freeze plan: its name, and the parameters that train.
+
+    Args:
+        graph: that the plan must be of.
+        path: of the plan.
+        stage: by name; None: the only one there is.
+
+    Raises:
+        FreezePlanError, SpecError: the plan is of another model, or no plan.
+        PlanError: no such stage, or several and none is named.
+    """
+    stages = read_freeze_plan(path, graph, inventory(graph)).stages
+    names = [each.name for each in stages]
+    if stage is None and len(stages) > 1:
+        raise PlanError([f"{path} has the stages {', '.join(names)}: choose one with --stage."])
+    if stage is not None and stage not in names:
+        raise PlanError([f"{path} has no stage {stage!r}.{suggestion(stage, names)}"])
+    chosen = stages[0 if stage is None else names.index(stage)]
+    return chosen.name, frozenset(chosen.multipliers())
 
 
 def _without(known: Inventory, graph: Graph, frozen: Sequence[str]) -> frozenset[str]:

@@ -8,6 +8,7 @@ from attrs import frozen
 
 from composer.plans.answer import Estimate, StepTime
 from composer.plans.execution import Execution
+from composer.plans.interval import Interval
 from composer.plans.search.search import Found, Judge, search
 from composer.plans.search.space import Frame, Space
 from composer.plans.words import execution_words, gib, largest, seconds
@@ -104,7 +105,9 @@ def _compared(name: str, searcher: Searcher, found: Found, best: Estimate) -> Re
 def _grown(other: StepTime, best: StepTime) -> str:
     """The component that costs most more."""
     ours = best.components()
-    more = {name: part.likely - ours[name].likely for name, part in other.components().items()}
+    # A node that the slowest pipeline rank does not hold has no time of its own.
+    nothing = Interval.exact(0)
+    more = {name: part.likely - ours.get(name, nothing).likely for name, part in other.components().items()}
     name = max(more, key=lambda each: more[each])
     return f"; {name.replace('_', ' ')} +{more[name]:.2f} s" if more[name] > 0 else ""
 
