@@ -11,7 +11,6 @@ from adapters.megatron import composed_config, runtime
 from adapters.megatron.steps import implementation
 from adapters.plans.encoder_costs import UnfitCostsError, encoder_costs, fit, trace
 from adapters.plans.encoder_inputs import ItemSize
-from adapters.plans.inventory import inventory
 from adapters.plans.making import make_inventory
 from components.vision.hf_tower_declaration import HfTower
 
@@ -45,6 +44,11 @@ def siglip(graph, *dims):
     inputs["pixel_values"] = evolve(inputs["pixel_values"], shape=shape)
     edges = tuple(edge for edge in graph.edges if edge.source.owner != "image_position_ids")
     return evolve(graph, nodes=graph.nodes | nodes, inputs=inputs, edges=edges)
+
+
+@pytest.fixture(scope="module")
+def encoders(dense_graph):
+    return make_inventory(dense_graph).encoders
 
 
 class Context:
@@ -105,8 +109,8 @@ def check(costs, rows, real, dtype, *, trains):
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=["fp32", "bf16"])
 @pytest.mark.parametrize("trains", [True, False], ids=["trains", "frozen"])
 @pytest.mark.parametrize("side", SIDES)
-def test_gemma_tower(side, trains, dtype, dense_graph):
-    costs = inventory(dense_graph).encoders[0]
+def test_gemma_tower(side, trains, dtype, dense_graph, encoders):
+    costs = encoders[0]
     assert (costs.node, costs.traced) == ("vision_tower", True)
     inputs = gemma_inputs(side)
     inputs["pixel_values"].requires_grad_(not trains)
@@ -116,17 +120,17 @@ def test_gemma_tower(side, trains, dtype, dense_graph):
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=["fp32", "bf16"])
 @pytest.mark.parametrize("trains", [True, False], ids=["trains", "frozen"])
-def test_gemma_projector(trains, dtype, dense_graph):
-    costs = inventory(dense_graph).encoders[1]
+def test_gemma_projector(trains, dtype, dense_graph, encoders):
+    costs = encoders[1]
     assert (costs.node, costs.traced) == ("embed_vision", True)
     features = torch.rand(ITEMS * 36, 40, dtype=dtype, requires_grad=True)
     real = real_run(dense_graph, "embed_vision", dtype, {"in": features}, trains=trains)
     check(costs, 36, real, dtype, trains=trains)
 
 
-def test_bytes_moved_and_kernels_by_hand(dense_graph):
+def test_bytes_moved_and_kernels_by_hand(encoders):
     """Scale-free norm of 40 columns in float32, then a linear map: reads and writes of each kernel, in bytes a row."""
-    costs = inventory(dense_graph).encoders[1]
+    costs = encoders[1]
     widen, square, mean, add, root, scale, narrow = (
         40 * (2 + 4),
         40 * (4 + 4),

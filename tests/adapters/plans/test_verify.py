@@ -37,6 +37,9 @@ LAYOUTS = {
     "pp2_first1": (8, {"pp": 2, "first_stage_layers": 1}),
     "pp2_last1": (8, {"pp": 2, "last_stage_layers": 1}),
     "pp3_first1_last1": (12, {"pp": 3, "first_stage_layers": 1, "last_stage_layers": 1}),
+    "pp3_first0": (12, {"pp": 3, "first_stage_layers": 0}),
+    "pp3_last0": (12, {"pp": 3, "last_stage_layers": 0}),
+    "pp4_first0_last0": (12, {"pp": 4, "first_stage_layers": 0, "last_stage_layers": 0}),
     "cp2": (8, {"cp": 2}),
     "cp2tp2sp_pp2": (16, {"cp": 2, "tp": 2, "pp": 2, **SP}),
 }
@@ -47,6 +50,8 @@ EXPERT_LAYOUTS = {
     "pp2ep8": (16, {"pp": 2, "ep": 8}),
     "pp2vp2ep2tp2": (16, {"pp": 2, "virtual_stages": 2, "ep": 2, "tp": 2, **SP}),
     "etp2": (8, {"etp": 2}),
+    "512 ranks": (512, {"pp": 4, "ep": 8, "tp": 2, **SP}),
+    "4096 ranks": (4096, {"pp": 2, "ep": 8, "etp": 2, "tp": 2, "cp": 2, **SP}),
 }
 CASES = [(graph, name) for graph in GRAPHS for name in LAYOUTS] + [("experts", name) for name in EXPERT_LAYOUTS]
 
