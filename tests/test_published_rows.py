@@ -49,3 +49,13 @@ def test_own_steps_on_an_h100_are_within_their_intervals():
     for implementation, seconds in MEASURED.items():
         total = step(model, hardware, implementation).total
         assert total.low <= seconds <= total.high
+
+
+def test_memory_of_megatrons_table():
+    """Activations, and states of a rank without embeddings; published to a hundredth of a GiB."""
+    from benchmarks.estimators import published_memory
+
+    for row in published_memory():
+        assert row.own_kept == pytest.approx(row.kept, abs=0.01)
+        if row.middle is not None:
+            assert row.middle == pytest.approx(row.states, abs=0.02)
