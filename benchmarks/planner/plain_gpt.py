@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from attrs import frozen
 
 from composer.masks import parse
-from composer.plans.costs import Costs, Message, Setting, Work
+from composer.plans.costs import Costs, Message, Saved, Setting, Work
 from composer.plans.inventory import Inventory, Parameter, Part
 from composer.plans.layout import Layout
 from composer.plans.model import PlannedModel
@@ -40,7 +40,8 @@ class PlainGpt:
 
     def layer(self, kind: str, setting: Setting) -> Costs:
         del kind
-        return Costs(tuple(self._layer(setting)), (), tuple(_around(setting, self.hidden, "attention", "dense")))
+        messages = tuple(_around(setting, self.hidden, "attention", "dense"))
+        return Costs(tuple(self._layer(setting)), tuple(self._saved(setting)), messages)
 
     def embedding(self, setting: Setting) -> Costs:
         elements = setting.micro_batch * setting.seq * self.hidden
@@ -64,6 +65,19 @@ class PlainGpt:
     def misfits(self, layout: Layout) -> tuple[str, ...]:
         del layout
         return ()
+
+    def _saved(self, setting: Setting) -> Iterator[Saved]:
+        """What autograd keeps of a layer: inputs of norms, products, softmax, GeLU, and masks of one byte."""
+        tokens, outside = setting.micro_batch * setting.seq * self.hidden, int(_split(setting) * self.hidden)
+        if setting.layout.recompute == "full":
+            yield Saved("layer", 2 * tokens)
+            return
+        yield Saved("norms", 2 * 2 * outside)
+        yield Saved("attention", (2 + 1) * outside + (6 + 2) * tokens // setting.layout.tp)
+        yield Saved("dense", (2 + 1) * outside + (8 + 8) * tokens // setting.layout.tp)
+        if setting.layout.recompute == "none":
+            scores = setting.micro_batch * self.heads * setting.seq**2 // setting.layout.tp
+            yield Saved("core_attention", (2 + 1 + 2) * scores)
 
     def _layer(self, setting: Setting) -> Iterator[Work]:
         tokens, width = setting.micro_batch * setting.seq, self.hidden / setting.layout.tp

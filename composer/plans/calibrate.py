@@ -21,6 +21,8 @@ CONSTANTS = (*EFFICIENCIES, LAUNCH)
 """What may be fitted: shares of peaks, and the time that the host takes to start a kernel."""
 FIRST_STEP, LAST_STEP = 0.4, 0.002
 """Steps of the search, of the logarithm of a constant."""
+CLOSE = 0.05
+"""An error of the logarithm that may be chance."""
 
 
 @frozen
@@ -62,10 +64,16 @@ def calibrate(
 
     def cost(values: dict[str, float]) -> float:
         tried = _with(hardware, values)
-        errors = sum((each.error(tried) / 0.05) ** 2 for each in observations) / len(observations)
+        errors = sum(_weight(each.error(tried) / CLOSE) for each in observations) / len(observations)
         return errors + sum(((values[name] - start[name]) / trust) ** 2 for name in names) / 4
 
     return _with(hardware, _search(dict(start), cost, names))
+
+
+def _weight(error: float) -> float:
+    """A square of small errors; large ones only count as they are, so that one odd step carries nothing away."""
+    size = abs(error)
+    return size * size if size < 1 else 2 * size - 1
 
 
 def _search(

@@ -1,0 +1,108 @@
+"""Steps that a training run timed, from its log, as what `composer.plans.calibrate` fits to."""
+
+import statistics
+from collections.abc import Iterator
+from math import ceil
+from pathlib import Path
+
+from attrs import evolve, frozen
+
+from adapters.training.log import StepRecord, read_log
+from adapters.training.problems import TrainingError
+from adapters.training.settings import Training
+from composer.plans.calibrate import Observation
+from composer.plans.execution import Execution
+from composer.plans.job import Job
+from composer.plans.model import PlannedModel
+
+WARM_UP = 3
+"""Steps of a stage that are not counted: kernels are chosen, memory is taken, buffers are made."""
+LENGTHS = 64
+"""Tokens of a sample are taken as equal within so many."""
+
+
+@frozen
+class TimedStep:
+    """Median seconds of the steps of one length. seq: tokens of a sample, on average; samples: of the global batch."""
+
+    seq: int
+    samples: int
+    seconds: float
+
+
+def timed_steps(path: Path, stage: str | None = None) -> tuple[TimedStep, ...]:
+    """Steps of a `log.jsonl`, by length.
+
+    Args:
+        path: the log.
+        stage: whose steps are wanted; None: the last one's.
+
+    Raises:
+        TrainingError: there is no such log or stage, or it ends before anything but warm-up was timed.
+    """
+    try:
+        records = read_log(path)
+    except (ValueError, TypeError, KeyError) as error:
+        raise TrainingError(f"{path}: no log of a training run: {error}.") from error
+    if not records:
+        raise TrainingError(f"{path}: holds no step of a training run (`log.jsonl` of its folder is expected).")
+    wanted = records[-1].stage if stage is None else stage
+    steps = [record for record in records if record.stage == wanted]
+    if not steps:
+        known = ", ".join(dict.fromkeys(record.stage for record in records))
+        raise TrainingError(f"{path}: has no stage {wanted!r}; it has {known}.")
+    if len(steps) <= WARM_UP:
+        raise TrainingError(f"{path}: {wanted} has {len(steps)} steps, of which the first {WARM_UP} are not counted.")
+    return tuple(_by_length(steps[WARM_UP:]))
+
+
+def observations(
+    path: Path, model: PlannedModel, job: Job, execution: Execution, stage: str | None = None
+) -> tuple[Observation, ...]:
+    """Timed steps of a run, with what ran.
+
+    Args:
+        path: the run's `log.jsonl`.
+        model: with what trained in that stage.
+        job: its images, precision and implementation; length and batch are those of the log.
+        execution: how it ran; see `execution_of`.
+        stage: see `timed_steps`.
+
+    Raises:
+        TrainingError: as `timed_steps`, or the log's batches cannot have run so.
+    """
+    found = []
+    for step in timed_steps(path, stage):
+        per_step = execution.micro_batch * execution.data_ranks
+        if step.samples % per_step:
+            raise TrainingError(
+                f"{path}: a step had {step.samples} samples, no multiple of {per_step}: micro-batch "
+                f"{execution.micro_batch} on {execution.data_ranks} replicas. Was the run another one?"
+            )
+        asked = evolve(job, gpus=execution.gpus, seq=step.seq, global_batch=step.samples)
+        found.append(Observation(model, asked, execution, step.seconds))
+    return tuple(found)
+
+
+def execution_of(settings: Training, processes: int) -> Execution:
+    """How a run of these settings on so many processes is executed."""
+    return Execution(
+        processes,
+        settings.layout,
+        settings.micro_batch,
+        settings.distributed_optimizer,
+        settings.overlap,
+        settings.engine,
+        settings.zero,
+    )
+
+
+def _by_length(records: list[StepRecord]) -> Iterator[TimedStep]:
+    groups: dict[tuple[int, int], list[float]] = {}
+    for record in records:
+        seconds = record.tokens / record.tokens_per_second
+        samples = round(record.samples_per_second * seconds)
+        length = ceil(record.tokens / samples / LENGTHS) * LENGTHS
+        groups.setdefault((length, samples), []).append(seconds)
+    for (length, samples), seconds in sorted(groups.items()):
+        yield TimedStep(length, samples, statistics.median(seconds))
