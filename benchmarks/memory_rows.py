@@ -106,7 +106,7 @@ def measure(row: Row, *, tiny: bool) -> dict[str, Any]:
     models = build_stages(graph, settings)
     engine = MegatronEngine(models, settings)
     batch = _batch(graph, row, tiny=tiny)
-    found = {"parameters": sum(parameter.numel() for parameter in models[0].parameters())}
+    found: dict[str, Any] = {"parameters": sum(parameter.numel() for parameter in models[0].parameters())}
     inputs = _allocated()
     found["weights"] = inputs
     if row.optimizer:
