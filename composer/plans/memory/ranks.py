@@ -115,12 +115,13 @@ def _passing(
 ) -> tuple[Passing, ...]:
     ranks = _ranks(len(model.decoder.kinds), cut)
     return tuple(
-        _fullest(tuple(stage_bytes(model, chunk, setting, images) for chunk in chunks), count)
+        fullest(tuple(stage_bytes(model, chunk, setting, images) for chunk in chunks), count)
         for chunks, count in zip(ranks, counts, strict=True)
     )
 
 
-def _fullest(stages: tuple[StageBytes, ...], counts: tuple[int, ...]) -> Passing:
+def fullest(stages: tuple[StageBytes, ...], counts: tuple[int, ...]) -> Passing:
+    """The fullest moment of a rank's stages, with so many micro-batches of each in flight."""
     kept = towers = masks = sent = logits = 0
     for stage, count in zip(stages, counts, strict=True):
         kept += count * stage.layers
