@@ -8,6 +8,7 @@ import argparse
 import json
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from attrs import asdict, fields, frozen
 
 from composer.plans.answer import GIB, Memory
 
+AHEAD = 3
 SHARE = 0.1
 """How far a planned peak may be from the measured."""
 
@@ -25,6 +27,8 @@ class Row:
     """A configuration. layers: letters s (sliding) and f (full); images: of each sample, of 256 feature rows each.
 
     optimizer: whether steps are taken; without, gradients are made and summed, which leaves room for more layers.
+    head: without, the layers end as on a pipeline stage that is not the last, and their own peak shows: with a head, a
+    few layers are fullest at the logits.
     """
 
     name: str
@@ -38,6 +42,7 @@ class Row:
     modules: tuple[str, ...] = ()
     trains: tuple[str, ...] = ("embed_vision", "language_model")
     optimizer: bool = True
+    head: bool = True
 
 
 ALL = ("vision_tower", "embed_vision", "language_model")
@@ -56,6 +61,17 @@ ROWS = (
     Row("TE, projector alone", SIX, length=4096, images=12, implementation=TE, trains=("embed_vision",)),
     Row("TE, dense 31B widths, 2 samples", model="31b", micro_batch=2, implementation=TE),
     Row("TE, experts again", "ssff", implementation=TE, recompute="selective", modules=("moe",), optimizer=False),
+    Row("local, no head", "ssff", length=4096, optimizer=False, head=False),
+    Row("TE, no head", "ssff", length=4096, implementation=TE, optimizer=False, head=False),
+    Row(
+        "TE, no head, full recomputation",
+        SIX,
+        length=4096,
+        implementation=TE,
+        recompute="full",
+        optimizer=False,
+        head=False,
+    ),
 )
 
 
@@ -66,10 +82,13 @@ def main() -> None:
         print(json.dumps(_measured(_row(arguments.row), tiny=arguments.tiny)))
         return
     begin, rows = time.time(), []
-    for row in ROWS:
-        if arguments.rows and row.name not in arguments.rows:
-            continue
-        found = asdict(row) | _one(row, tiny=arguments.tiny)
+    wanted = [row for row in ROWS if not arguments.rows or row.name in arguments.rows]
+    # The next ones import what they need while one is measured; they touch the card when they are told to.
+    waiting = [_started(row, tiny=arguments.tiny) for row in wanted[:AHEAD]]
+    for number, row in enumerate(wanted):
+        if number + AHEAD < len(wanted):
+            waiting.append(_started(wanted[number + AHEAD], tiny=arguments.tiny))
+        found = asdict(row) | _one(row, waiting.pop(0), tiny=arguments.tiny)
         rows.append(found)
         print(_line(found), flush=True)
         if arguments.out:
@@ -89,15 +108,29 @@ def _row(name: str) -> Row:
     return next(row for row in ROWS if row.name == name)
 
 
-def _one(row: Row, *, tiny: bool) -> dict[str, Any]:
-    """Planned here, measured in another process."""
-    begin = time.time()
+def _started(row: Row, *, tiny: bool) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "benchmarks.gpu_memory", "--row", row.name, *(["--tiny"] if tiny else [])]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+    pipe = subprocess.PIPE
+    # Errors go to a file: a full pipe would stop a process that nobody reads yet.
+    errors = tempfile.TemporaryFile("w+", encoding="utf-8")  # noqa: SIM115 (closed with the process's end)
+    process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=errors, text=True)
+    process.errors = errors  # type: ignore[attr-defined]
+    return process
+
+
+def _one(row: Row, process: "subprocess.Popen[str]", *, tiny: bool) -> dict[str, Any]:
+    """Measured in its process, planned here meanwhile."""
+    begin = time.time()
+    assert process.stdin is not None
+    process.stdin.write("go\n")
+    process.stdin.flush()
     planned = _planned(row, tiny=tiny)
-    if done.returncode:
-        return {"planned": planned, "error": done.stderr[-3000:], "seconds": time.time() - begin}
-    measured = json.loads(done.stdout.splitlines()[-1])
+    output, _ = process.communicate(timeout=300)
+    if process.returncode:
+        errors: Any = process.errors  # type: ignore[attr-defined]
+        errors.seek(0)
+        return {"planned": planned, "error": errors.read()[-3000:], "seconds": time.time() - begin}
+    measured = json.loads(output.splitlines()[-1])
     peak = measured.get("peak")
     ratio = planned["peak"] / peak if peak else None
     return {"planned": planned, "measured": measured, "ratio": ratio, "seconds": time.time() - begin}
@@ -117,25 +150,30 @@ def _line(found: dict[str, Any]) -> str:
 
 def _planned(row: Row, *, tiny: bool) -> dict[str, Any]:
     """Bytes by component, without the reserve, and those at the other moments that are measured too."""
-    from benchmarks.memory_rows import execution, hardware, job, layout_of, model_of
+    from benchmarks.memory_rows import execution, hardware, job, layout_of, model_of, without_head
     from composer.plans.memory import memory_of
     from composer.plans.memory.setting import setting_of
 
-    model = model_of(row, tiny=tiny)
-    [rank] = memory_of(model, job(row, tiny=tiny), execution(row), hardware())
-    parts = {each.name: getattr(rank.memory, each.name) for each in fields(Memory) if each.name != "reserve"}
+    model, asked = model_of(row, tiny=tiny), job(row, tiny=tiny)
+    if row.head:
+        [rank] = memory_of(model, asked, execution(row), hardware())
+        parts = {each.name: getattr(rank.memory, each.name) for each in fields(Memory) if each.name != "reserve"}
+    else:
+        parts = without_head(model, asked, row)
     if not row.optimizer:
         parts["optimizer"] = 0
+    setting = setting_of(model, asked, layout_of(row), row.micro_batch)
     states = parts["weights"] + parts["gradients"] + parts["optimizer"]
-    setting = setting_of(model, job(row, tiny=tiny), layout_of(row), row.micro_batch)
-    logits = sum(each.bytes for each in model.decoder.head(setting).saved if each.part == "logits")
-    kept = parts["activations"] + parts["towers"] + parts["masks"] + logits
+    kept = parts["activations"] + parts["towers"] + parts["masks"]
+    if row.head:
+        kept += sum(each.bytes for each in model.decoder.head(setting).saved if each.part == "logits")
     return {"parts": parts, "states": states, "kept": kept, "peak": sum(parts.values())}
 
 
 def _measured(row: Row, *, tiny: bool) -> dict[str, Any]:
     from benchmarks.memory_rows import measure
 
+    sys.stdin.readline()
     return measure(row, tiny=tiny)
 
 

@@ -2,13 +2,16 @@
 
 import gc
 import json
+import time
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from adapters.megatron import replicas
+from adapters.megatron import build, replicas, runtime
 from adapters.megatron.engine import MegatronEngine
+from adapters.megatron.layout import model_overrides
+from adapters.megatron.module import ComposedModel
 from adapters.megatron.schedule import MicroBatch, forward_backward
 from adapters.megatron.start import build_stages
 from adapters.parity.tiny import shrink
@@ -23,7 +26,13 @@ from composer.plans.execution import Execution
 from composer.plans.hardware import Efficiency, Hardware
 from composer.plans.job import Job
 from composer.plans.layout import Layout
+from composer.plans.memory.activations import stage_bytes
+from composer.plans.memory.ranks import fullest
+from composer.plans.memory.setting import setting_of
+from composer.plans.memory.states import parameters_of, states
+from composer.plans.memory.towers import Images
 from composer.plans.model import PlannedModel
+from composer.plans.placement import Chunk
 
 SPECS = Path(__file__).resolve().parents[1] / "specs"
 CONFIGS = {"26b": "gemma4_26b_a4b.json", "31b": "gemma4_31b.json"}
@@ -92,23 +101,28 @@ def hardware() -> Hardware:
     return Hardware("one card", 80, 1, 1, 1, 1, 1, 1, 1, 1, reserve_gib=0, efficiency=nothing)
 
 
+def without_head(model: PlannedModel, asked: Job, row: Row) -> dict[str, int]:
+    """Planned bytes by component of a stage that embeds, encodes and has all layers, and no head."""
+    stage = Chunk(0, 0, range(len(model.decoder.kinds)), first=True, last=False)
+    setting = setting_of(model, asked, layout_of(row), row.micro_batch)
+    passing = fullest((stage_bytes(model, stage, setting, Images.of(asked)),), (1,))
+    held = states(parameters_of(model, (stage,)), asked, execution(row))
+    own = {"activations": passing.activations, "towers": passing.towers, "masks": passing.masks, "logits": 0}
+    return {"weights": held.weights, "gradients": held.gradients, **own, "transient": passing.transient} | {
+        # Of what a stage holds to send, there is only its output here.
+        "communication": passing.sent
+    }
+
+
 def measure(row: Row, *, tiny: bool) -> dict[str, Any]:
-    """Bytes that torch has allocated at several points of two steps; peaks are of the second."""
-    graph = graph_of(row, tiny=tiny)
-    settings = Training(
-        stages=(Stage("row", 2, row.trains),),
-        micro_batch=row.micro_batch,
-        global_batch=row.micro_batch,
-        precision="bf16",
-        transformer_impl=implementation_of(row),  # type: ignore[arg-type]
-        layout=layout_of(row),
-    )
-    models = build_stages(graph, settings)
+    """Bytes that torch has allocated at several points of two steps, and seconds; peaks are of the second step."""
+    begin = time.time()
+    graph, settings = graph_of(row, tiny=tiny), _settings(row)
+    models = build_stages(graph, settings) if row.head else [_headless(graph, settings)]
     engine = MegatronEngine(models, settings)
     batch = _batch(graph, row, tiny=tiny)
-    found = {"parameters": sum(parameter.numel() for parameter in models[0].parameters())}
-    inputs = _allocated()
-    found["weights"] = inputs
+    found: dict[str, Any] = {"parameters": sum(parameter.numel() for parameter in models[0].parameters())}
+    found["weights"], found["build_seconds"] = _allocated(), time.time() - begin
     if row.optimizer:
         engine.begin_stage(settings.stages[0])
     else:
@@ -122,10 +136,33 @@ def measure(row: Row, *, tiny: bool) -> dict[str, Any]:
     found |= _of_forward(engine, batch)
     _reset()
     found["loss"] = _step(engine, batch, row)
-    return found | _peaks()
+    return found | _peaks() | {"seconds": time.time() - begin}
+
+
+def _settings(row: Row) -> Training:
+    return Training(
+        stages=(Stage("row", 2, row.trains),),
+        micro_batch=row.micro_batch,
+        global_batch=row.micro_batch,
+        precision="bf16",
+        transformer_impl=implementation_of(row),  # type: ignore[arg-type]
+        layout=layout_of(row),
+    )
+
+
+def _headless(graph: Graph, settings: Training) -> ComposedModel:
+    """The first stage of a pipeline, with all layers, and no others."""
+    runtime.init(seed=settings.seed)
+    overrides = model_overrides(settings.layout, graph.decoder().config.config.num_layers)
+    implementation: dict[str, Any] = {"transformer_impl": settings.transformer_impl}
+    return build(graph, dtype=torch.bfloat16, post_process=False, **overrides, **implementation)
 
 
 def _step(engine: MegatronEngine, batch: Batch, row: Row) -> float:
+    if not row.head:
+        output, _ = engine.stages[0](**_inputs(batch))
+        output.backward(torch.ones_like(output))
+        return 0.0
     if row.optimizer:
         return engine.step([batch], 1e-5).loss
     return forward_backward(engine.stages, [_inputs(batch)])

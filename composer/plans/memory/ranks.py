@@ -18,7 +18,7 @@ from composer.plans.memory.activations import StageBytes, stage_bytes
 from composer.plans.memory.communication import communication
 from composer.plans.memory.in_flight import in_flight
 from composer.plans.memory.setting import Device, setting_of
-from composer.plans.memory.states import parameters_of, states
+from composer.plans.memory.states import all_parameters, parameters_of, states
 from composer.plans.memory.towers import Images
 from composer.plans.model import PlannedModel
 from composer.plans.placement import Chunk, place
@@ -86,9 +86,11 @@ def fits(memory: tuple[RankMemory, ...], hardware: Hardware) -> bool:
 
 
 def leanest(model: PlannedModel, job: Job, execution: Execution, hardware: Hardware) -> int:
-    """Bytes that the fullest rank has at least, wherever layers are placed: parameters and states dealt out evenly."""
-    whole = Chunk(0, 0, range(len(model.decoder.kinds)), first=True, last=True)
-    held = states(parameters_of(model, (whole,)), job, execution)
+    """Bytes that the fullest rank has at least, wherever layers are placed, and with the distributed optimizer.
+
+    Parameters and their states are dealt out evenly to pipeline ranks; activations are left out.
+    """
+    held = states(all_parameters(model), job, execution, leanest=True)
     even = (held.weights + held.gradients + held.optimizer) // execution.layout.pp
     return even + round(hardware.reserve_gib * GIB)
 
@@ -115,12 +117,13 @@ def _passing(
 ) -> tuple[Passing, ...]:
     ranks = _ranks(len(model.decoder.kinds), cut)
     return tuple(
-        _fullest(tuple(stage_bytes(model, chunk, setting, images) for chunk in chunks), count)
+        fullest(tuple(stage_bytes(model, chunk, setting, images) for chunk in chunks), count)
         for chunks, count in zip(ranks, counts, strict=True)
     )
 
 
-def _fullest(stages: tuple[StageBytes, ...], counts: tuple[int, ...]) -> Passing:
+def fullest(stages: tuple[StageBytes, ...], counts: tuple[int, ...]) -> Passing:
+    """The fullest moment of a rank's stages, with so many micro-batches of each in flight."""
     kept = towers = masks = sent = logits = 0
     for stage, count in zip(stages, counts, strict=True):
         kept += count * stage.layers

@@ -53,8 +53,8 @@ class States:
     optimizer: int
 
 
-def states(parameters: Parameters, job: Job, execution: Execution) -> States:
-    """Of one pipeline rank."""
+def states(parameters: Parameters, job: Job, execution: Execution, *, leanest: bool = False) -> States:
+    """Of one pipeline rank; leanest: with the distributed optimizer, whatever the execution says of it."""
     layout = execution.layout
     per_element = MOMENTS + (MASTER if job.precision == "bf16" else 0)
     tp, ep, etp = layout.tp, layout.ep, layout.etp
@@ -63,7 +63,7 @@ def states(parameters: Parameters, job: Job, execution: Execution) -> States:
     weights, gradients = held * job.element, (dense + experts) * GRADIENT
     if execution.engine == "deepspeed":
         return _zero(weights, gradients, (dense + experts) * per_element, execution)
-    if execution.distributed_optimizer:
+    if execution.distributed_optimizer or leanest:
         dense, experts = _share(dense, execution.data_ranks * layout.cp), _share(experts, execution.expert_data_ranks)
     return States(weights, gradients, (dense + experts) * per_element)
 
@@ -80,6 +80,12 @@ def _zero(weights: int, gradients: int, optimizer: int, execution: Execution) ->
 def _share(elements: int, ranks: int) -> int:
     """The largest of equal parts."""
     return -(-elements // ranks)
+
+
+@cache
+def all_parameters(model: PlannedModel) -> Parameters:
+    """Of the whole model, a tied table once."""
+    return parameters_of(model, (Chunk(0, 0, range(len(model.decoder.kinds)), first=True, last=True),))
 
 
 @cache
