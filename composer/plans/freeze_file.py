@@ -150,6 +150,8 @@ def remake(source: Source, path: Path) -> str:
 def _problems(plan: FreezePlan, tree: Tree) -> list[Problem]:
     """Two stages of a name, patterns that are none, parameters in two groups."""
     found: list[Problem] = []
+    if not plan.stages:
+        found.append(_at(tree, ("stages",), "stages", "no stage is in it."))
     names: set[str] = set()
     for number, stage in enumerate(plan.stages):
         if stage.name in names:

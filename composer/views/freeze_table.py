@@ -18,9 +18,7 @@ def stage_table(stage: PlannedStage) -> "Table":
     from rich.table import Table
 
     sums = [sum(values) for values in zip(*map(_sums, stage.nodes), strict=True)] or [0] * 4
-    table = Table(
-        title=_asked(stage), title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0)
-    )
+    table = Table(title=_asked(stage), title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, padding=0)
     table.show_footer, table.pad_edge = True, False
     table.add_column("node", footer="all", no_wrap=True)
     footers = [_count(sums[0]), _count(sums[1]), _bytes(sums[2]), _bytes(sums[3]), "", ""]
@@ -52,8 +50,13 @@ def _sums(node: NodeCosts) -> tuple[int, int, int, int]:
 
 def _cells(node: NodeCosts) -> tuple[str, ...]:
     parameters, trained, gradients, optimizer = _sums(node)
-    flops = (f"{node.forward_flops / 1e9:.2g}", f"{node.backward_flops / 1e9:.2g}")
+    flops = (_gigaflops(node.forward_flops), _gigaflops(node.backward_flops))
     return _count(parameters), _count(trained), _bytes(gradients), _bytes(optimizer), *flops
+
+
+def _gigaflops(flops: float) -> str:
+    giga = flops / 1e9
+    return f"{giga:,.0f}" if giga >= 100 else f"{giga:.2g}" if giga else "-"
 
 
 def _count(number: int) -> str:
@@ -67,5 +70,5 @@ def _bytes(number: int) -> str:
     """Powers of 1024, as a GPU's memory is counted."""
     for unit, size in (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10)):
         if number >= size:
-            return f"{number / size:.2f}{unit}"
+            return f"{number / size:.1f}{unit}"
     return f"{number}B" if number else "-"

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from attrs import evolve
 
 from adapters.cli.plan_freeze import make_plan
 from adapters.parity.batch import make_batch
@@ -16,6 +17,7 @@ from adapters.training.problems import TrainingError
 from composer.plans.freeze import resolved_stages
 from composer.plans.freeze_file import plan_text, read_freeze_plan
 from tests.distributed import freeze_worker
+from tests.distributed.engine_cases import as_batch
 from tests.distributed.freeze_cases import CASES, LR, STAGES, WEIGHT_DECAY
 from tests.distributed.graphs import tiny
 from tests.torchrun import torchrun
@@ -137,3 +139,31 @@ def test_a_name_that_no_rank_has_is_told(folder):
         "the freeze plan's stage align trains embed_vision.projection.weight, but the model has no such parameter: "
         "make a new plan with `vlm-composer plan freeze`."
     )
+
+
+@pytest.mark.parametrize("shared", [False, True], ids=["plain", "distributed optimizer"])
+def test_a_run_resumes_in_the_middle_of_a_planned_stage(folder, tmp_path, shared):
+    """Optimizer states are of some parameters of a node, in groups with several rates."""
+    graph = tiny("experts")
+    settings = evolve(CASES[0].settings, distributed_optimizer=shared)
+    plan = read_freeze_plan(folder / freeze_worker.PLAN, graph)
+    rows = [as_batch(each) for each in torch.load(folder / "rows.pt", weights_only=True)]
+    [stage] = [stage for stage in settings.stages if stage.name == "part"]
+
+    def begun():
+        engine = freeze_worker.make_engine(
+            freeze_worker.build_stages(graph, settings, folder / "weights"), settings, plan
+        )
+        engine.begin_stage(stage)
+        return engine
+
+    first = begun()
+    first.step(rows, LR)
+    first.save(tmp_path / "saved", {"stage": "part", "step": 1})
+    first.finish_save()
+    second = begun()
+    assert second.load(tmp_path / "saved") == {"stage": "part", "step": 1}
+    assert first.step(rows, LR) == second.step(rows, LR)
+    expected = freeze_worker.parameters(first)
+    for name, parameter in freeze_worker.parameters(second).items():
+        assert torch.equal(parameter, expected[name]), name

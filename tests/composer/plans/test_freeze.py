@@ -10,7 +10,18 @@ from composer.stages import FreezeStage
 from tests.composer.plans.small_model import SCOPE, small_model
 
 MODEL = small_model()
-TEXTS = ("all", "tower", "eye", "projector", "decoder - experts", "norms", "layers(1..2)", "router | head", "experts")
+TEXTS = (
+    "all",
+    "tower",
+    "eye",
+    "projector",
+    "decoder - experts",
+    "norms",
+    "layers(-2..)",
+    "layers(..1)",
+    "router | head",
+    "experts",
+)
 
 
 def resolved(stage: FreezeStage) -> ResolvedStage:

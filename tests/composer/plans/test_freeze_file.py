@@ -112,6 +112,11 @@ def test_mistakes_in_the_file_are_told_with_their_line(
     assert str(caught.value).startswith("p:")
 
 
+def test_a_plan_without_stages_is_none(plan: FreezePlan) -> None:
+    with pytest.raises(SpecError, match=r"p:\d+:\d+: stages: no stage is in it\."):
+        parse_freeze_plan(plan_text(evolve(plan, stages=())), "p")
+
+
 def test_a_file_that_is_not_there_is_told(graph: Graph, tmp_path: Path) -> None:
     with pytest.raises(FreezePlanError, match=r"gone\.yaml: cannot be read"):
         read_freeze_plan(tmp_path / "gone.yaml", graph)
