@@ -10,12 +10,13 @@ from attrs import frozen
 from composer.graph import Graph
 from composer.plans.idle import may_be_idle
 from composer.plans.layout import Layout
+from composer.plans.placement import place
 from composer.plans.plan_file import ParallelPlan
 
 
 @frozen
 class Argument:
-    """One argument: its words, none with a space or a quote in it, and why it is there if that is not plain.
+    """One argument: its words, none with a blank, quote or `#` in it, and why it is there if that is not plain.
 
     left_out: it belongs to the plan, but Megatron-LM cannot have it; `why` says why.
     """
@@ -38,6 +39,7 @@ def execution_arguments(plan: ParallelPlan, graph: Graph) -> list[Argument]:
         wrapper += _overlap(graph, execution.layout, sharded=execution.distributed_optimizer)
     return [
         *_layout(execution.layout),
+        *_stages(execution.layout, graph.decoder().config.config.num_layers),
         *_experts(plan, graph),
         _valued("--micro-batch-size", execution.micro_batch),
         _valued("--global-batch-size", job.global_batch),
@@ -59,12 +61,6 @@ def _layout(layout: Layout) -> list[Argument]:
         _valued("--pipeline-model-parallel-size", layout.pp),
         _valued("--context-parallel-size", layout.cp),
     ]
-    if layout.virtual_stages > 1:
-        found.append(_valued("--num-virtual-stages-per-pipeline-rank", layout.virtual_stages))
-    if layout.first_stage_layers is not None:
-        found.append(_valued("--decoder-first-pipeline-num-layers", layout.first_stage_layers))
-    if layout.last_stage_layers is not None:
-        found.append(_valued("--decoder-last-pipeline-num-layers", layout.last_stage_layers))
     if layout.sequence_parallel:
         found.append(Argument(("--sequence-parallel",)))
     if layout.recompute == "full":
@@ -76,6 +72,15 @@ def _layout(layout: Layout) -> list[Argument]:
         if layout.recompute_modules:
             found.append(Argument(("--recompute-modules", *layout.recompute_modules)))
     return found
+
+
+def _stages(layout: Layout, num_layers: int) -> list[Argument]:
+    """Which layers stand where. In Megatron-LM's letters E embeds, t is a layer of the decoder, L the loss."""
+    if layout.first_stage_layers is None and layout.last_stage_layers is None:
+        virtual = layout.virtual_stages
+        return [_valued("--num-virtual-stages-per-pipeline-rank", virtual)] if virtual > 1 else []
+    stages = ["E" * chunk.first + "t" * len(chunk.layers) + "L" * chunk.last for chunk in place(num_layers, layout)]
+    return [_valued("--pipeline-model-parallel-layout", "|".join(stages))]
 
 
 def _experts(plan: ParallelPlan, graph: Graph) -> list[Argument]:

@@ -100,10 +100,10 @@ def _run_words(nodes: Nodes) -> list[str]:
 
 
 def _megatron_text(file: PlanFile, graph: Graph, header: Iterable[str]) -> str:
-    """One argument a line; no word needs quotes."""
+    """One argument a line, its words parted by blanks."""
     lines = [
         *header,
-        "Arguments of Megatron-LM's pretrain with adapters.megatron.provider (docs/interop.md). No word needs quotes:",
+        "Arguments of Megatron-LM's pretrain with adapters.megatron.provider (docs/interop.md). Blanks part words:",
         "  read -r -d '' -a words < <(sed 's/#.*//' megatron.args) || true",
         '  CUDA_DEVICE_MAX_CONNECTIONS=1 torchrun … pretrain.py "${words[@]}" --train-iters … --lr …',
         "The model's own sizes come from megatron_arguments(graph); steps, learning rate and seed are yours.",

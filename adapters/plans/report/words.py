@@ -5,7 +5,7 @@ from composer.plans.execution import Execution
 from composer.plans.interval import Interval
 from composer.plans.layout import Layout
 
-THIN = "\u2009"  # between a number and its unit, never at a line's end
+THIN = "\u202f"  # between a number and its unit, never at a line's end
 
 
 def gib(count: float) -> str:

@@ -8,6 +8,7 @@ import shlex
 import pytest
 import torch
 from attrs import evolve
+from megatron.core.transformer.pipeline_parallel_layer_layout import PipelineParallelLayerLayout
 from megatron.training.arguments import parse_args, validate_args
 
 from adapters.cli.arguments import plain_config
@@ -34,6 +35,10 @@ LEFT_TO_THE_USER = ("--train-iters", "3", "--lr", "1e-3", "--min-lr", "0")
 SELECTED = evolve(PIPELINED, recompute_modules=("core_attn", "moe_act"))
 PLANS = {
     "uneven": plan(),
+    "only embeds": plan(Execution(16, evolve(PIPELINED, first_stage_layers=0, last_stage_layers=None))),
+    "uneven and interleaved": plan(
+        Execution(16, Layout(tp=2, pp=2, virtual_stages=2, ep=2, sequence_parallel=True, first_stage_layers=12))
+    ),
     "interleaved": plan(INTERLEAVED_EXECUTION),
     "modules": plan(evolve(PIPELINED_EXECUTION, layout=SELECTED)),
     "etp": plan(Execution(32, Layout(tp=4, ep=2, etp=2, sequence_parallel=True))),
@@ -81,12 +86,13 @@ def parsed(monkeypatch):
 def own_config(made, graph):
     """As `adapters.megatron.start.build_stages` asks for it; group sizes as process groups would give them."""
     layout, job = made.execution.layout, made.job
+    num_layers = graph.decoder().config.config.num_layers
     sizes = group_sizes(layout)
     groups = {GROUPS[name]: sizes.pop(name) for name in GROUPS}
     if layout.virtual_stages > 1:
         groups |= sizes | {"overlap_p2p_comm": True, "batch_p2p_comm": False}
     dtype = torch.bfloat16 if job.precision == "bf16" else torch.float32
-    overrides = model_overrides(layout) | {"transformer_impl": job.implementation}
+    overrides = model_overrides(layout, num_layers) | {"transformer_impl": job.implementation}
     return composed_config(graph, dtype=dtype, calculate_per_token_loss=True, **groups, **overrides)
 
 
@@ -102,7 +108,9 @@ def test_the_configuration_is_that_of_our_own_engine(name, parsed):
 
 
 def plain(value):
-    """A partial function equals another only if it is the same object."""
+    """Partial functions and pipeline layouts equal others only if they are the same object."""
+    if isinstance(value, PipelineParallelLayerLayout):
+        return value.layout
     return (value.func, value.args, value.keywords) if isinstance(value, functools.partial) else value
 
 
@@ -151,5 +159,5 @@ def test_overlap_is_there_where_towers_always_run(parsed):
 def test_no_word_needs_quotes(name):
     """The file is read by bash as words between blanks, and by Python as a shell would."""
     for argument in execution_arguments(PLANS[name], shipped()):
-        assert all(re.fullmatch(r"[\w.-]+", word, re.ASCII) for word in argument.words)
+        assert all(re.fullmatch(r"[\w.|-]+", word, re.ASCII) for word in argument.words)
         assert shlex.split(" ".join(argument.words)) == list(argument.words)

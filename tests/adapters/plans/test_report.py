@@ -134,7 +134,7 @@ def test_numbers_are_the_plans(name):
     wanted += [each.time.total.likely for each in (chosen, *made.alternatives)]
     assert exact == pytest.approx(wanted)
     (step,) = elements.all("dd", id="step-time")
-    assert step.text == f"{chosen.time.total.likely:.2f}\u2009s"
+    assert step.text == f"{chosen.time.total.likely:.2f}\u202fs"
     (fullest,) = elements.all("dd", id="fullest")
     assert fullest.text == f"{max(rank.memory.total for rank in memory) / GIB:.1f} GiB"
     (mfu,) = elements.all("dd", id="mfu")
