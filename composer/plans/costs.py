@@ -76,7 +76,7 @@ class Costs:
         return sum(saved.bytes for saved in self.saved)
 
 
-@frozen
+@frozen(cache_hash=True)
 class Setting:
     """How a layer runs: what may change its costs, and nothing else, so that equal settings share an answer.
 
@@ -99,29 +99,61 @@ class Setting:
     reached: tuple[tuple[str, int], ...] = field(default=())
 
 
+class Counts(Protocol):
+    """What `Costs` holds; each may be counted when it is first asked for."""
+
+    @property
+    def work(self) -> tuple[Work, ...]:
+        """Operations of the forward pass."""
+        ...
+
+    @property
+    def saved(self) -> tuple[Saved, ...]:
+        """What autograd keeps."""
+        ...
+
+    @property
+    def messages(self) -> tuple[Message, ...]:
+        """Collectives of the forward pass."""
+        ...
+
+    @property
+    def transient(self) -> int:
+        """Bytes alive at once beyond what is kept."""
+        ...
+
+    @property
+    def kept(self) -> int:
+        """Bytes kept where everything trains."""
+        ...
+
+
 class DecoderCosts(Protocol):
     """What a decoder's component answers."""
 
-    kinds: tuple[str, ...]
-    """Kind of every layer, first to last."""
-    kv_heads: int
-    """Fewest key/value heads of a layer: tensor-parallel sizes divide it."""
-    num_experts: int
-    """0: no experts."""
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """Kind of every layer, first to last."""
+        ...
 
-    def layer(self, kind: str, setting: Setting) -> Costs:
+    @property
+    def num_experts(self) -> int:
+        """0: no experts."""
+        ...
+
+    def layer(self, kind: str, setting: Setting) -> Counts:
         """One layer, forward, everything training."""
         ...
 
-    def embedding(self, setting: Setting) -> Costs:
+    def embedding(self, setting: Setting) -> Counts:
         """Token embeddings, placement of features, masks and rotations made on every stage apart."""
         ...
 
-    def stage(self, setting: Setting) -> Costs:
+    def stage(self, setting: Setting) -> Counts:
         """What every stage makes for itself: mask metadata, dense masks, rotations."""
         ...
 
-    def head(self, setting: Setting) -> Costs:
+    def head(self, setting: Setting) -> Counts:
         """Final norm, logits and loss."""
         ...
 

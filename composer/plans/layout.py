@@ -10,7 +10,7 @@ def _doc(text: str) -> dict[str, str]:
     return {"description": text}
 
 
-@frozen
+@frozen(cache_hash=True)
 class Layout:
     """Model parallelism; what processes remain are data parallel."""
 

@@ -21,7 +21,7 @@ GROUPED_LAUNCHES = 4
 
 
 def feed_forward_work(layer: Layer, hidden: int, setting: Setting) -> Iterator[Work]:
-    """Norms of both branches, the branches, and where they meet; not the residual's addition."""
+    """Norms of both branches, the dense branch, and where they meet; not the residual's addition, and not experts."""
     part, tokens = layer.ffn, Tokens.of(setting)
     both = part.dense is not None and part.experts is not None
     elements = tokens.split * hidden
@@ -32,14 +32,18 @@ def feed_forward_work(layer: Layer, hidden: int, setting: Setting) -> Iterator[W
         yield gate("dense", tokens.whole * width, setting)
         yield linear("dense", tokens.whole, width, hidden, setting)
         yield python("dense")
-    if part.experts is not None:
-        yield from _router(part.experts, hidden, tokens.split, setting)
-        yield from _dispatch(part.experts, hidden, tokens.split, setting)
-        yield from _experts(part.experts, hidden, tokens.split, setting)
     if both:
         for _ in range(3 if part.branch_norms else 0):
             yield norm("norms", elements, setting)
         yield addition("residual", elements, setting)
+
+
+def expert_work(part: Experts, hidden: int, setting: Setting) -> Iterator[Work]:
+    """Router, the way of tokens to their experts and back, and the experts."""
+    tokens = Tokens.of(setting).split
+    yield from _router(part, hidden, tokens, setting)
+    yield from _dispatch(part, hidden, tokens, setting)
+    yield from _experts(part, hidden, tokens, setting)
 
 
 def _router(part: Experts, hidden: int, tokens: float, setting: Setting) -> Iterator[Work]:

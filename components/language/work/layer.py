@@ -4,18 +4,33 @@ from collections.abc import Iterator
 
 from components.language.gpt_declaration import Experts, Gpt
 from components.language.work.attention import attention_work
-from components.language.work.feed_forward import feed_forward_work
+from components.language.work.feed_forward import expert_work, feed_forward_work
 from components.language.work.operations import addition, norm, python, scaling
 from components.language.work.sizes import Tokens
 from composer.plans.costs import Message, Setting, Work
 
 
 def work_of_layer(section: Gpt, kind: str, setting: Setting) -> tuple[Work, ...]:
-    """Operations of one layer's forward pass on one rank, in about the order in which they run."""
-    return tuple(_work(section, kind, setting))
+    """Operations of one layer's forward pass on one rank."""
+    beside = work_beside_experts(section, kind, setting)
+    if section.layers.kinds[kind].ffn.experts is None:
+        return beside
+    return beside + work_of_experts(section, kind, setting)
 
 
-def _work(section: Gpt, kind: str, setting: Setting) -> Iterator[Work]:
+def work_beside_experts(section: Gpt, kind: str, setting: Setting) -> tuple[Work, ...]:
+    """Everything but router, dispatch and experts: the same however experts are dealt out."""
+    return tuple(_beside_experts(section, kind, setting))
+
+
+def work_of_experts(section: Gpt, kind: str, setting: Setting) -> tuple[Work, ...]:
+    """Router, dispatch and experts of a kind that has them."""
+    experts = section.layers.kinds[kind].ffn.experts
+    assert experts is not None
+    return tuple(expert_work(experts, section.config.hidden_size, setting))
+
+
+def _beside_experts(section: Gpt, kind: str, setting: Setting) -> Iterator[Work]:
     layer, hidden = section.layers.kinds[kind], section.config.hidden_size
     elements = Tokens.of(setting).split * hidden
     yield norm("norms", elements, setting)

@@ -8,7 +8,7 @@ from functools import cache
 
 from attrs import frozen
 
-from composer.plans.costs import Costs, Setting
+from composer.plans.costs import Counts, Setting
 from composer.plans.memory.towers import Images, towers_of
 from composer.plans.model import PlannedModel
 from composer.plans.placement import Chunk
@@ -75,7 +75,7 @@ def stage_bytes(model: PlannedModel, chunk: Chunk, setting: Setting, images: Ima
     )
 
 
-def _kept(costs: Costs, trained: frozenset[str]) -> int:
+def _kept(costs: Counts, trained: frozenset[str]) -> int:
     return sum(each.bytes for each in costs.saved if each.needs == "upstream" or each.part in trained)
 
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from attrs import define, frozen
 
-from composer.plans.costs import Costs, Message, Work
+from composer.plans.costs import Counts, Message, Work
 from composer.plans.layout import Layout
 from composer.plans.time.network import Groups, Links
 from composer.plans.time.operation import BACKWARD_LAUNCHES, BACKWARD_PYTHON, Rates, model_flops
@@ -90,7 +90,7 @@ def again(layout: Layout) -> frozenset[str] | None:
 
 
 def block_time(
-    costs: Costs,
+    costs: Counts,
     gradients: Gradients,
     recomputed: frozenset[str] | None,
     rates: Rates,
@@ -161,7 +161,7 @@ def _messages(
     return forward, backward
 
 
-def block_flops(costs: Costs, gradients: Gradients) -> float:
+def block_flops(costs: Counts, gradients: Gradients) -> float:
     """FLOPs that the model asks for, forward and backward: attention's kernel does more to keep less."""
     trained, total = dict(gradients.trained), 0.0
     for work in costs.work:

@@ -5,7 +5,7 @@ from typing import Any
 
 from attrs import define, field
 
-from composer.plans.costs import Costs
+from composer.plans.costs import Counts
 from composer.plans.execution import Execution
 from composer.plans.hardware import Hardware
 from composer.plans.job import Job
@@ -133,7 +133,7 @@ class Clock:
         before, behind = self._end_gradients
         known: dict[tuple[str, Gradients], BlockTime] = {}
 
-        def timed(costs: Costs, gradients: Gradients, parts: frozenset[str] | None) -> BlockTime:
+        def timed(costs: Counts, gradients: Gradients, parts: frozenset[str] | None) -> BlockTime:
             return block_time(costs, gradients, parts, self.rates, self.links, groups)
 
         def layer(kind: str, gradients: Gradients, trained: Trained) -> BlockTime:
