@@ -34,7 +34,7 @@ def _rank_text(checked: CheckedRank, layout: Layout) -> str:
     alike = f" and {len(others)} alike" if others else ""
     expert = f", expert rank {checked.kind.expert_rank} of {layout.ep}" if layout.ep > 1 else ""
     return (
-        f"  rank {checked.rank}: pipeline rank {first} of {layout.pp}{alike}{expert}: {'; '.join(checked.stages)}: "
+        f"  rank {checked.rank}: pipeline rank {first} of {layout.pp}{alike}{expert}: {checked.holds}: "
         f"{checked.parameters:,} parameters, {checked.elements:,} elements"
     )
 

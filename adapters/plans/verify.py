@@ -48,11 +48,11 @@ class Difference:
 
 @frozen
 class CheckedRank:
-    """A rank that was built. parameters, elements: that the plan gives it."""
+    """A rank that was built. holds: its layers and ends, in words; parameters, elements: that the plan gives it."""
 
     kind: RankKind
     rank: int
-    stages: tuple[str, ...]
+    holds: str
     parameters: int
     elements: int
 
@@ -96,9 +96,10 @@ def verify_inventory(graph: Graph, planned: Inventory, execution: Execution) -> 
     built = alone(build_ranks, graph, execution, tuple(kinds))
     checked, differences = [], []
     for (rank, kind), found in zip(kinds.items(), built, strict=True):
-        stages = tuple(_stage_text(each) for each in shards[rank])
         parameters = sum(len(each.shapes) for each in shards[rank])
-        checked.append(CheckedRank(kind, rank, stages, parameters, sum(each.elements for each in shards[rank])))
+        checked.append(
+            CheckedRank(kind, rank, _holds(shards[rank]), parameters, sum(each.elements for each in shards[rank]))
+        )
         differences += compare(f"rank {rank}", kind, shards[rank], found)
     return Verification(graph.name, execution, tuple(checked), tuple(differences))
 
@@ -135,10 +136,15 @@ def _compare_stage(where: str, planned: Shard, built: BuiltStage) -> Iterator[Di
             yield Difference(where, name, f"{list(shape)} is in the plan and not on the rank")
 
 
-def _stage_text(planned: Shard) -> str:
-    chunk = planned.chunk
-    ends = [text for text, there in (("first stage", chunk.first), ("last stage", chunk.last)) if there]
-    return ", ".join([f"layers {_range(tuple(chunk.layers))}", *ends])
+def _holds(planned: tuple[Shard, ...]) -> str:
+    """`layers 0–4, 10–14 in 2 virtual stages, first stage`."""
+    chunks = [each.chunk for each in planned]
+    one = sum(len(chunk.layers) for chunk in chunks) == 1
+    layers = f"layer{'' if one else 's'} {', '.join(_range(tuple(chunk.layers)) for chunk in chunks)}"
+    virtual = f" in {len(chunks)} virtual stages" if len(chunks) > 1 else ""
+    first = ", first stage" if any(chunk.first for chunk in chunks) else ""
+    last = ", last stage" if any(chunk.last for chunk in chunks) else ""
+    return f"{layers}{virtual}{first}{last}"
 
 
 def _range(layers: tuple[int, ...]) -> str:

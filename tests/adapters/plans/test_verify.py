@@ -188,6 +188,10 @@ def test_what_is_printed(inventories):
     assert head == "gemma4_vl on 16 ranks (pp 2, ep 8): built one rank of each of 4 kinds on the meta device."
     assert ranks[3].startswith("  rank 15: pipeline rank 1 of 2, expert rank 7 of 8: layers 2–3, last stage: ")
     assert last == "Places, layers, parameter names and shapes are equal to the plan's."
+    text = verification_text(verify_inventory(GRAPHS["dense"](), inventories["dense"], execution("pp2vp2")))
+    assert "rank 4: pipeline rank 1 of 2: layers 1, 3 in 2 virtual stages, last stage: " in text
+    text = verification_text(verify_inventory(GRAPHS["dense"](), inventories["dense"], execution("pp2_first1")))
+    assert "rank 0: pipeline rank 0 of 2: layer 0, first stage: " in text
 
 
 @pytest.mark.slow
