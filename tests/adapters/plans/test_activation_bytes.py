@@ -46,7 +46,7 @@ def test_plan_is_near_the_count(case: Case, counts: dict[str, list[dict[str, int
 
 
 def _known_exactly(case: Case) -> bool:
-    """Nothing is computed again, no expert is elsewhere, and what projectors read carries gradient, or is not trained."""
+    """Nothing is computed again, no expert is elsewhere, and what projectors read carries gradient if they train."""
     layout = case.layout
     plain = layout.recompute == "none" and layout.ep == layout.etp == layout.cp == 1
     return plain and case.trains in (ALL, DECODER) and not (case.layout.pp > 1 and case.precision == "bf16")
