@@ -20,6 +20,10 @@ def of_embedding(section: Gpt, setting: Setting) -> Kept:
     tape.new("looked-up ids", tokens.inner, "embeddings", "weights", INDEX)
     if setting.layout.tp > 1:
         tape.new("ids of other ranks", tokens.inner, "embeddings", "weights", 1)
+    as_it_is = setting.element == WIDE or setting.implementation != "local" or setting.layout.recompute == "full"
+    if setting.layout.sequence_parallel and as_it_is:
+        # What the first layer keeps is a view of the embeddings of the whole sequence; its own part is counted there.
+        tape.new("other ranks' embeddings", (tokens.inner - tokens.outer) * section.config.hidden_size, "embeddings")
     # The looked-up rows, scaled, and with features in them: one after another, two at a time.
     return Kept(tape.saved, 2 * tokens.inner * section.config.hidden_size * setting.element)
 

@@ -39,5 +39,4 @@ def _again(section: Gpt, kind: str, setting: Setting, kept: Tape) -> int:
     if setting.layout.recompute == "none":
         return 0
     everything = evolve(setting, layout=evolve(setting.layout, recompute="none", recompute_modules=()))
-    whole = sum(each.bytes for each in _tape(section, kind, everything).saved)
-    return max(0, whole - sum(each.bytes for each in kept.saved))
+    return max(0, _tape(section, kind, everything).bytes - kept.bytes)

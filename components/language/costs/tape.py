@@ -29,14 +29,14 @@ class Tape:
     """Storages kept from forward to backward, by name. element: bytes of an activation."""
 
     element: int
-    _kept: dict[str, Saved] = field(factory=dict)
+    _kept: dict[str, tuple[str, Needs, int]] = field(factory=dict)
 
     def keep(self, stored: Stored, part: str, needs: Needs = "upstream", element: int | None = None) -> None:
         """An operation of a part saves a tensor; `weights`: only for the gradient of the part's own parameters."""
         known = self._kept.get(stored.name)
-        if known is None or (known.needs == "weights" and needs == "upstream"):
+        if known is None or (known[1] == "weights" and needs == "upstream"):
             size = stored.elements * (self.element if element is None else element)
-            self._kept[stored.name] = Saved(part, size, needs)
+            self._kept[stored.name] = (part, needs, size)
 
     def keep_wide(self, stored: Stored, part: str, by: str) -> None:
         """An operation saves the tensor in float32: itself if it is, else a copy of the view that nobody else has."""
@@ -52,12 +52,16 @@ class Tape:
         return made
 
     @property
+    def bytes(self) -> int:
+        """Of everything kept."""
+        return sum(size for _, _, size in self._kept.values())
+
+    @property
     def saved(self) -> tuple[Saved, ...]:
         """Everything kept, summed by part and need."""
         sums: dict[tuple[str, Needs], int] = {}
-        for each in self._kept.values():
-            key = (each.part, each.needs)
-            sums[key] = sums.get(key, 0) + each.bytes
+        for part, needs, size in self._kept.values():
+            sums[part, needs] = sums.get((part, needs), 0) + size
         return tuple(Saved(part, size, needs) for (part, needs), size in sums.items())
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from components.language.costs import core_attention
-from tests.adapters.plans.activation_cases import ALONE, TOGETHER, Case
+from tests.adapters.plans.activation_cases import ALL, ALONE, DECODER, TOGETHER, Case
 from tests.adapters.plans.planned_bytes import planned
 from tests.torchrun import torchrun
 
@@ -43,6 +43,33 @@ def test_plan_is_near_the_count(case: Case, counts: dict[str, list[dict[str, int
         counted = sum(ranks) / len(ranks) if dealt_out else max(ranks)
         assert counted > 0
         assert stage["all"] == pytest.approx(counted, rel=BOUND), (place, stage, counts[case.name])
+
+
+def _known_exactly(case: Case) -> bool:
+    """Nothing is computed again, no expert is elsewhere, and what projectors read carries gradient if they train."""
+    layout = case.layout
+    plain = layout.recompute == "none" and layout.ep == layout.etp == layout.cp == 1
+    return plain and case.trains in (ALL, DECODER) and not (case.layout.pp > 1 and case.precision == "bf16")
+
+
+@pytest.mark.parametrize(
+    "case", [case for case in (*ALONE, *TOGETHER) if _known_exactly(case)], ids=lambda case: case.name
+)
+def test_plan_is_what_autograd_saves(
+    case: Case, counts: dict[str, list[dict[str, int]]], monkeypatch: pytest.MonkeyPatch
+):
+    """To the byte."""
+    if case.by_blocks:
+        monkeypatch.setattr(core_attention, "TABLE_PAIRS", 0)
+    for place, stage in enumerate(planned(case)):
+        assert stage["all"] == max(count["saved"] for count in counts[case.name] if count["pipeline"] == place)
+
+
+def test_gathered_keys_are_what_autograd_saves(counts: dict[str, list[dict[str, int]]]):
+    """The halves of a sequence hold different numbers of features."""
+    [case] = [case for case in TOGETHER if case.name == "cp2 dense"]
+    ranks = [count["saved"] for count in counts[case.name]]
+    assert planned(case)[0]["all"] == pytest.approx(sum(ranks) / len(ranks), rel=1e-4)
 
 
 @pytest.mark.parametrize("case", [*ALONE, *TOGETHER], ids=lambda case: case.name)
