@@ -44,6 +44,7 @@ CASES = (
     Case("dp2", 2, {"distributed_optimizer": True, "overlap": True}),
     Case("pp2", 2, {"layout": Layout(pp=2)}),
     Case("pp2vp2", 2, {"layout": Layout(pp=2, virtual_stages=2)}),
+    Case("pp2_first0", 2, {"layout": Layout(pp=2, first_stage_layers=0)}),
     Case("ep2", 2, {"layout": Layout(ep=2), "distributed_optimizer": True}),
     Case("deepspeed", 2, {"engine": "deepspeed", "zero": Zero(stage=1)}),
 )

@@ -28,6 +28,7 @@ LAYOUTS = {
     "pp4": Layout(pp=4),
     "pp2vp2": Layout(pp=2, virtual_stages=2),
     "pp2_first1": Layout(pp=2, first_stage_layers=1),
+    "pp2_first0": Layout(pp=2, first_stage_layers=0),
     "ep4": Layout(ep=4),
     "pp2ep4": Layout(pp=2, ep=4),
     "pp2vp2ep2": Layout(pp=2, virtual_stages=2, ep=2),
@@ -40,7 +41,9 @@ def stages(folder: Path, layout: Layout, rank: int) -> list[ComposedModel]:
     distributed.init_process_group("fake", store=FakeStore(), rank=rank, world_size=WORLD)
     runtime.init(create_gloo_process_groups=False, **group_sizes(layout))
     places = range(layout.virtual_stages) if layout.virtual_stages > 1 else [None]
-    models = [build(tiny("experts"), vp_stage=place, **model_overrides(layout)) for place in places]
+    graph = tiny("experts")
+    overrides = model_overrides(layout, graph.decoder().config.config.num_layers)
+    models = [build(graph, vp_stage=place, **overrides) for place in places]
     for model in models:
         import_weights(model, folder)
     return models

@@ -206,7 +206,8 @@ def test_recomputed_layers_behind_frozen_ones_get_the_same_gradients(graph, batc
     modules = ("core_attn", "moe") if recompute == "selective" and active_experts(graph) < 1.0 else ()
     found = []
     for layout in (Layout(), Layout(recompute=recompute, recompute_modules=modules)):
-        model = frozen_model(graph, stage, **model_overrides(layout)).train()
+        overrides = model_overrides(layout, graph.decoder().config.config.num_layers)
+        model = frozen_model(graph, stage, **overrides).train()
         count(model, graph, batch)
         found.append({name: p.grad for name, p in canonical_names(model).items() if p.grad is not None})
     plain, again = found
