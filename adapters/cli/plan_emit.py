@@ -4,6 +4,7 @@ from pathlib import Path
 from shlex import join
 from typing import TYPE_CHECKING, Annotated
 
+from attrs import evolve
 from cyclopts import Parameter
 
 from adapters.cli.arguments import load_graph, shipped_specs
@@ -78,7 +79,9 @@ def _load(settings: Path, graph: "Graph") -> "Training":
 
     given = load_settings(settings)
     check_settings(given, graph)
-    return given
+    # The file that is written stands elsewhere.
+    plan = given.freeze_plan
+    return given if plan is None else evolve(given, freeze_plan=str(Path(plan).absolute()))
 
 
 def _spec(spec: str) -> str:

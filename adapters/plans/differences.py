@@ -49,6 +49,7 @@ _GROUPS: dict[type, dict[Group | Literal["within"], tuple[str, ...]]] = {
     Training: {
         _WITHIN: ("stages",),
         "experiment": (
+            "freeze_plan",
             "global_batch",
             "max_length",
             "group_by_length",

@@ -18,6 +18,7 @@ from composer.plans.search.changes import Change, changes
 from composer.plans.search.reasons import binding, obvious_layouts, reasons
 from composer.plans.search.search import search
 from composer.plans.search.space import Space
+from composer.plans.time.stage_times import stage_times
 
 
 @frozen
@@ -77,6 +78,7 @@ def plan(asked: Asked) -> ParallelPlan | Infeasible:
             "layouts the engines refuse": sum(fallen.values()),
         },
         nodes=_nodes(model),
+        stages=stage_times(model, asked.job, best.execution, asked.hardware),
     )
 
 

@@ -1,5 +1,7 @@
 """A plan's execution in a training file: what is computed stays the user's, how it is computed becomes the plan's."""
 
+from pathlib import Path
+
 from attrs import evolve
 
 from adapters.plans.problems import PlanUseError
@@ -41,41 +43,61 @@ def planned_settings(plan: ParallelPlan, given: Training) -> Training:
 def fresh_settings(plan: ParallelPlan, graph: Graph, steps: int) -> Training:
     """Settings of a plan alone: one stage, everything else as settings are by default.
 
+    A freeze plan's path is made absolute from where this runs, as `plan parallel` took it.
+
     Raises:
-        PlanUseError: what trains cannot be said by naming nodes.
+        PlanUseError: the plan says neither what is frozen nor which nodes train.
     """
-    stage = Stage(plan.frozen.stage or "train", steps, _trained_nodes(plan, graph))
-    job = plan.job
+    frozen, job = plan.frozen, plan.job
+    if frozen.plan is not None and frozen.stage is not None:
+        stage, freeze_plan = Stage(frozen.stage, steps), str(Path(frozen.plan).absolute())
+    else:
+        stage, freeze_plan = Stage(frozen.stage or "train", steps, _trained(plan, graph)), None
     pictures = PictureSettings(max_features=job.image_tokens) if job.images else PictureSettings()
     bare = Training(
-        (stage,), global_batch=job.global_batch, max_length=job.seq, precision=job.precision, pictures=pictures
+        (stage,),
+        freeze_plan=freeze_plan,
+        global_batch=job.global_batch,
+        max_length=job.seq,
+        precision=job.precision,
+        pictures=pictures,
     )
     return planned_settings(plan, bare)
 
 
-def _trained_nodes(plan: ParallelPlan, graph: Graph) -> tuple[str, ...]:
-    frozen = plan.frozen
-    if not (plan.nodes or frozen.plan or frozen.selectors):
+def _trained(plan: ParallelPlan, graph: Graph) -> tuple[str, ...]:
+    """Nodes that train, or where a node trains in part, a selector of all that is not frozen."""
+    selectors = plan.frozen.selectors
+    if not selectors and plan.frozen.plan is None:
         return tuple(graph.nodes)
-    partly = [node.node for node in plan.nodes if node.state == "partly"]
-    if partly or not plan.nodes:
-        what = f"of {', '.join(partly)} a part trains" if partly else "the plan does not say which nodes train"
-        raise PlanUseError(f"{what}, so no training file can be made of the plan alone: give yours, --settings FILE.")
-    return tuple(node.node for node in plan.nodes if node.state == "trained")
+    if plan.nodes and not any(node.state == "partly" for node in plan.nodes):
+        return tuple(node.node for node in plan.nodes if node.state == "trained")
+    if not selectors:
+        raise PlanUseError(
+            "The plan does not say which stage of its freeze plan trains: give settings, --settings FILE."
+        )
+    return (f"all - ({' | '.join(f'({selector})' for selector in selectors)})",)
 
 
 def settings_notes(plan: ParallelPlan, settings: Training) -> list[str]:
     """What someone should know who trains with these settings: where the plan has not looked."""
-    frozen = {node.node for node in plan.nodes if node.state == "frozen"}
-    thawed = {stage.name: [name for name in stage.trains if name in frozen] for stage in settings.stages}
-    notes = [
-        f"stage {stage} trains {', '.join(names)}, frozen in the plan: its memory and time are not planned."
-        for stage, names in thawed.items()
-        if names
-    ]
+    notes = [note for stage in settings.stages if (note := _stage_note(plan, settings, stage))]
     if plan.job.images and settings.pictures.max_features > plan.job.image_tokens:
         notes.append(
             f"pictures.max_features is {settings.pictures.max_features}, the plan counts with {plan.job.image_tokens} "
             "rows of a picture: towers may take more memory and time."
         )
     return notes
+
+
+def _stage_note(plan: ParallelPlan, settings: Training, stage: Stage) -> str | None:
+    states = {node.node: node.state for node in plan.nodes}
+    frozen = plan.frozen
+    if settings.freeze_plan is not None:
+        planned = frozen.plan is not None and Path(frozen.plan).absolute() == Path(settings.freeze_plan).absolute()
+        if planned and stage.name == frozen.stage:
+            return None
+        return f"stage {stage.name} of {settings.freeze_plan} is not what the plan was made for, or is not known to be."
+    if more := [name for name in stage.trains if states.get(name) == "frozen"]:
+        return f"stage {stage.name} trains {', '.join(more)}, frozen in the plan: its memory and time are not planned."
+    return None

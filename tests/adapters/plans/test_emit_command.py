@@ -77,7 +77,7 @@ def test_settings_get_the_plans_execution(tmp_path):
     settings.write_text(settings_text(evolve(given, stages=(Stage("sft", 9, ("language",)),))), encoding="utf-8")
     done = emit(tmp_path, file, "--settings", settings)
     assert (done.returncode, done.stdout) == (2, "")
-    assert "no node language. Did you mean language_model?" in done.stderr
+    assert "no node is called language. Did you mean 'language_model'?" in done.stderr
 
 
 def test_a_plan_of_another_model_is_refused(tmp_path):

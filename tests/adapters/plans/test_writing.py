@@ -21,6 +21,7 @@ from adapters.plans.writing import DEEPSPEED, MARK, MEGATRON, RUN, SLURM, TRAINI
 from adapters.training.ranks import LaunchError
 from adapters.training.settings import OptimizerSettings, Stage, Training
 from adapters.training.settings_file import load_settings
+from adapters.training.setup import check_settings
 from composer.plans.execution import Execution
 from composer.plans.layout import Layout
 from composer.plans.plan_file import Frozen, NodeParameters, Source
@@ -74,8 +75,6 @@ def test_the_training_file_has_the_plans_execution(name, tmp_path):
     assert (read.global_batch, read.max_length, read.precision) == (job.global_batch, job.seq, job.precision)
     assert read.transformer_impl == job.implementation
     assert read.stages == (Stage("train", 100, ("embed_vision", "language_model")),)
-    from adapters.training.setup import check_settings
-
     check_settings(read, shipped())
 
 
@@ -116,14 +115,22 @@ def test_what_the_plan_has_not_looked_at_is_said():
     assert settings_notes(plan(), fresh_settings(plan(), shipped(), 1)) == []
 
 
-def test_a_plan_that_trains_parts_of_nodes_needs_settings():
-    parts = plan(nodes=(NodeParameters("language_model", 10, 3),))
-    with pytest.raises(PlanUseError, match=r"of language_model a part trains.*--settings FILE"):
-        fresh_settings(parts, shipped(), 1)
-    with pytest.raises(PlanUseError, match="does not say which nodes train"):
-        fresh_settings(plan(nodes=()), shipped(), 1)
+def test_what_trains_without_settings():
+    """By node, by selector where a node trains in part, by the freeze plan if there is one."""
     everything = fresh_settings(plan(nodes=(), frozen=Frozen()), shipped(), 1)
     assert everything.stages[0].trains == tuple(shipped().nodes)
+    part = (NodeParameters("language_model", 10, 3),)
+    selectors = Frozen(selectors=("vision_tower", "layers(0..3) - norms"))
+    parts = fresh_settings(plan(nodes=part, frozen=selectors), shipped(), 1)
+    assert parts.stages[0].trains == ("all - ((vision_tower) | (layers(0..3) - norms))",)
+    check_settings(parts, shipped())
+    planned = fresh_settings(plan(frozen=Frozen("freeze.yaml", "align")), shipped(), 1)
+    assert (planned.freeze_plan, planned.stages) == (str(Path.cwd() / "freeze.yaml"), (Stage("align", 1),))
+    assert settings_notes(plan(frozen=Frozen("freeze.yaml", "align")), planned) == []
+    (note,) = settings_notes(plan(frozen=Frozen("freeze.yaml", "sft")), planned)
+    assert "is not what the plan was made for" in note
+    with pytest.raises(PlanUseError, match="--settings FILE"):
+        fresh_settings(plan(nodes=part, frozen=Frozen("freeze.yaml")), shipped(), 1)
 
 
 def test_deepspeed_reads_its_file(tmp_path, monkeypatch):
