@@ -69,7 +69,7 @@ def plan(asked: Asked) -> ParallelPlan | Infeasible:
         job=asked.job,
         hardware=asked.hardware,
         estimate=best,
-        binding=binding(best, found.too_large, planner.limit),
+        binding=binding(best, found.near, planner.limit),
         alternatives=tuple(others),
         rejected=tuple(Rejected(each.name, each.text, each.estimate) for each in told),
         space={

@@ -5,8 +5,7 @@ a search asks for the time of many layouts, and for the memory of few.
 """
 
 from collections.abc import Callable
-from functools import cached_property, partial
-from itertools import chain
+from functools import partial
 
 from attrs import define, evolve, field
 
@@ -23,62 +22,73 @@ def _nothing() -> tuple[Message, ...]:
     return ()
 
 
-@define(slots=False, eq=False)
+@define(eq=False)
 class Deferred:
     """`composer.plans.costs.Counts`, counted when asked for."""
 
     count_work: Callable[[], tuple[Work, ...]]
     count_messages: Callable[[], tuple[Message, ...]]
     count_kept: Callable[[], Kept]
+    _work: tuple[Work, ...] | None = field(default=None, init=False)
+    _messages: tuple[Message, ...] | None = field(default=None, init=False)
+    _kept: Kept | None = field(default=None, init=False)
 
-    @cached_property
+    @property
     def work(self) -> tuple[Work, ...]:
         """Operations of the forward pass."""
-        return self.count_work()
+        if self._work is None:
+            self._work = self.count_work()
+        return self._work
 
-    @cached_property
+    @property
     def messages(self) -> tuple[Message, ...]:
         """Collectives of the forward pass."""
-        return self.count_messages()
+        if self._messages is None:
+            self._messages = self.count_messages()
+        return self._messages
 
-    @cached_property
-    def _kept(self) -> Kept:
-        return self.count_kept()
-
-    @cached_property
+    @property
     def saved(self) -> tuple[Saved, ...]:
         """What autograd keeps."""
-        return self._kept.saved
+        return self._memory().saved
 
     @property
     def transient(self) -> int:
         """Bytes alive at once beyond what is kept."""
-        return self._kept.transient
+        return self._memory().transient
 
-    @cached_property
+    @property
     def kept(self) -> int:
         """Bytes kept where everything trains."""
         return sum(each.bytes for each in self.saved)
 
+    def _memory(self) -> Kept:
+        if self._kept is None:
+            self._kept = self.count_kept()
+        return self._kept
 
-@define(slots=False, eq=False)
+
+@define(eq=False)
 class GptCosts:
     """`composer.plans.costs.DecoderCosts` of one decoder section; answers are kept."""
 
     section: Gpt
+    kinds: tuple[str, ...] = field(init=False)
+    """Kind of every layer, first to last."""
+    mixed: str | None = field(init=False)
+    """A layer kind with experts; they are the same in all."""
+    num_experts: int = field(init=False)
+    """0: no experts."""
     _known: dict[tuple[str, str, Setting], Deferred] = field(factory=dict, init=False, repr=False)
     _works: dict[tuple[str, Setting], tuple[Work, ...]] = field(factory=dict, init=False, repr=False)
 
-    @cached_property
-    def kinds(self) -> tuple[str, ...]:
-        """Kind of every layer, first to last."""
-        return self.section.layers.order
-
-    @cached_property
-    def num_experts(self) -> int:
-        """0: no experts."""
-        found = (self.section.layers.kinds[kind].ffn.experts for kind in self.kinds)
-        return max((part.num_experts for part in found if part is not None), default=0)
+    def __attrs_post_init__(self) -> None:
+        """What the section says."""
+        self.kinds = self.section.layers.order
+        kinds = self.section.layers.kinds
+        self.mixed = next((kind for kind in self.kinds if kinds[kind].ffn.experts is not None), None)
+        experts = None if self.mixed is None else kinds[self.mixed].ffn.experts
+        self.num_experts = 0 if experts is None else experts.num_experts
 
     def layer(self, kind: str, setting: Setting) -> Deferred:
         """One layer, forward, everything training."""
@@ -136,20 +146,18 @@ class GptCosts:
         layout = setting.layout
         apart = Layout(tp=layout.tp, cp=layout.cp, sequence_parallel=layout.sequence_parallel)
         beside = self._part(kind, evolve(setting, layout=apart), layer.work_beside_experts)
-        has_experts = self.section.layers.kinds[kind].ffn.experts is not None
-        experts = self._part("", setting, layer.work_of_experts) if has_experts else ()
-        return tuple(chain(beside, experts))
+        if self.section.layers.kinds[kind].ffn.experts is None or self.mixed is None:
+            return beside
+        return beside + self._part(self.mixed, setting, layer.work_of_experts, "experts")
 
     def _part(
-        self, kind: str, setting: Setting, count: Callable[[Gpt, str, Setting], tuple[Work, ...]]
+        self,
+        kind: str,
+        setting: Setting,
+        count: Callable[[Gpt, str, Setting], tuple[Work, ...]],
+        what: str = "beside experts",
     ) -> tuple[Work, ...]:
-        key = (kind, setting)
+        key = (f"{what} of {kind}", setting)
         if key not in self._works:
-            self._works[key] = count(self.section, kind or self._mixed, setting)
+            self._works[key] = count(self.section, kind, setting)
         return self._works[key]
-
-    @cached_property
-    def _mixed(self) -> str:
-        """A layer kind with experts."""
-        kinds = self.section.layers.kinds
-        return next(kind for kind in self.kinds if kinds[kind].ffn.experts is not None)

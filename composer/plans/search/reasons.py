@@ -72,7 +72,7 @@ def reasons(searcher: Searcher, frames: list[Frame], best: Estimate, obvious: It
             continue
         matching = [frame for frame in frames if each.matches(frame.execution)]
         if matching:
-            told.append(_compared(each.name, searcher, search(searcher, matching), best))
+            told.append(_compared(each.name, searcher, search(searcher, matching, places=1), best))
         else:
             told.append(Reason(each.name, _absent(each, searcher), None))
     return told
@@ -112,12 +112,12 @@ def _grown(other: StepTime, best: StepTime) -> str:
     return f"; {name.replace('_', ' ')} +{more[name]:.2f} s" if more[name] > 0 else ""
 
 
-def binding(best: Estimate, too_large: Estimate | None, limit: int) -> str:
+def binding(best: Estimate, near: Estimate | None, limit: int) -> str:
     """The constraint that decides, in words."""
-    if too_large is not None:
-        rank = too_large.fullest
+    if near is not None:
+        rank = near.fullest
         return (
-            f"memory: {execution_words(too_large.execution)} would take {seconds(too_large.time.total)}, and needs "
+            f"memory: {execution_words(near.execution)} would take {seconds(near.time.total)}, and needs "
             f"{gib(rank.memory.total)} of {gib(limit)} on pipeline rank {rank.pipeline_rank} ({largest(rank.memory)})"
         )
     parts = best.time.components()

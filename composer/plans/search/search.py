@@ -4,7 +4,6 @@ A frame's lower bound on step time is never above that of any execution in it. F
 bounds, until the next bound is above the last place among the best: what is still closed cannot win a place.
 """
 
-from collections import Counter
 from collections.abc import Iterable
 from typing import Protocol
 
@@ -16,6 +15,8 @@ from composer.plans.search.space import Frame
 
 PLACES = 4
 """The best and the next three."""
+MISSES = 300
+"""Executions that do not fit, smallest first, that are timed to say what memory costs."""
 
 
 class Judge(Protocol):
@@ -43,15 +44,14 @@ class Judge(Protocol):
 
 @frozen
 class Found:
-    """best: fastest first, of different parallel sizes each, at most `PLACES`; none: nothing fits.
+    """best: fastest first, of different parallel sizes each, at most as many as asked for; none: nothing fits.
 
-    too_large: the fastest of what is faster than the best and does not fit. smallest: what needs least memory of what
-    does not fit, looked for only where nothing fits. considered: executions of the space; opened: of these, looked at
-    one by one.
+    near: of what is faster than the best and does not fit, what is missing least. smallest: what needs least memory,
+    looked for only where nothing fits. considered: executions of the space; opened: of these, looked at one by one.
     """
 
     best: tuple[Estimate, ...]
-    too_large: Estimate | None
+    near: Estimate | None
     smallest: Estimate | None
     considered: int
     opened: int
@@ -61,6 +61,7 @@ class Found:
 class _Best:
     """The fastest of each set of parallel sizes."""
 
+    number: int
     places: dict[tuple[object, ...], Estimate] = field(factory=dict)
 
     def offer(self, estimate: Estimate) -> None:
@@ -70,12 +71,12 @@ class _Best:
             self.places[group] = estimate
 
     def ordered(self) -> list[Estimate]:
-        return sorted(self.places.values(), key=_rank)[:PLACES]
+        return sorted(self.places.values(), key=_rank)[: self.number]
 
     def last(self) -> float:
         """Seconds to beat for a place."""
         ordered = self.ordered()
-        return ordered[-1].time.total.likely if len(ordered) == PLACES else float("inf")
+        return ordered[-1].time.total.likely if len(ordered) == self.number else float("inf")
 
 
 def _rank(estimate: Estimate) -> tuple[float, int, str]:
@@ -87,38 +88,76 @@ def _sizes(execution: Execution) -> tuple[object, ...]:
     return execution.engine, execution.zero, layout.tp, layout.pp, layout.cp, layout.ep, layout.etp
 
 
-def search(judge: Judge, frames: Iterable[Frame]) -> Found:
+def search(judge: Judge, frames: Iterable[Frame], places: int = PLACES) -> Found:
     """Look through every execution of the frames.
 
     Ties in time go to the smaller memory.
+
+    Args:
+        judge: what is known of them.
+        frames: the executions.
+        places: how many of the best are wanted, each of other parallel sizes.
     """
     known = list(frames)
-    considered = sum(len(frame) for frame in known)
-    closed = sorted(((judge.shortest(frame), number) for number, frame in enumerate(known)))
-    best, too_large, opened, beat = _Best(), None, 0, float("inf")
-    for shortest, number in closed:
+    best, missed, opened = _Best(places), _Missed(judge), 0
+    beat = float("inf")
+    for shortest, number in sorted((judge.shortest(frame), number) for number, frame in enumerate(known)):
         if shortest > beat:
             break
         frame = known[number]
         if judge.leanest(frame) > judge.limit:
+            missed.offer_frame(frame)
             continue
         for execution in frame.executions():
             opened += 1
             memory = judge.memory(execution)
-            fits = max(rank.memory.total for rank in memory) <= judge.limit
-            if not fits and too_large is not None and shortest >= too_large.time.total.likely:
-                continue
-            estimate = judge.estimate(execution, memory)
-            if fits:
-                best.offer(estimate)
-            elif too_large is None or _rank(estimate) < _rank(too_large):
-                too_large = estimate
+            size = max(rank.memory.total for rank in memory)
+            if size > judge.limit:
+                missed.offer(size, execution, memory)
+            else:
+                best.offer(judge.estimate(execution, memory))
         beat = best.last()
     ordered = tuple(best.ordered())
-    if ordered and too_large is not None and _rank(too_large) > _rank(ordered[0]):
-        too_large = None
-    smallest = None if ordered else _smallest(judge, known)
-    return Found(ordered, too_large, smallest, considered, opened)
+    return Found(
+        ordered,
+        missed.nearest(ordered[0]) if ordered else None,
+        None if ordered else _smallest(judge, known),
+        sum(len(frame) for frame in known),
+        opened,
+    )
+
+
+_Miss = tuple[int, Execution, tuple[RankMemory, ...]]
+
+
+@define
+class _Missed:
+    """What does not fit."""
+
+    judge: Judge
+    all: list[_Miss] = field(factory=list)
+
+    def offer(self, size: int, execution: Execution, memory: tuple[RankMemory, ...]) -> None:
+        self.all.append((size, execution, memory))
+
+    def offer_frame(self, frame: Frame) -> None:
+        """One execution stands for a frame that nothing of fits."""
+        execution = next(frame.executions())
+        memory = self.judge.memory(execution)
+        self.offer(max(rank.memory.total for rank in memory), execution, memory)
+
+    def nearest(self, best: Estimate) -> Estimate | None:
+        """The smallest that is faster: among the smallest of each frame first, since it is for people to read."""
+        ordered = sorted(self.all, key=lambda miss: (miss[0], str(miss[1])))
+        firsts: dict[tuple[object, ...], _Miss] = {}
+        for miss in ordered:
+            execution = miss[1]
+            firsts.setdefault((*_sizes(execution), execution.micro_batch, execution.layout.recompute), miss)
+        for _, execution, memory in [*firsts.values(), *ordered[:MISSES]]:
+            estimate = self.judge.estimate(execution, memory)
+            if estimate.time.total.likely < best.time.total.likely:
+                return estimate
+        return None
 
 
 def _smallest(judge: Judge, frames: list[Frame]) -> Estimate | None:
@@ -134,8 +173,3 @@ def _smallest(judge: Judge, frames: list[Frame]) -> Estimate | None:
             if found is None or size < found:
                 found, chosen = size, (execution, memory)
     return None if chosen is None else judge.estimate(*chosen)
-
-
-def fallen_words(fallen: Counter[str]) -> list[str]:
-    """Reasons why layouts were not accepted, most frequent first."""
-    return [f"{reason} ({count} layouts)" for reason, count in fallen.most_common()]

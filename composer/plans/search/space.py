@@ -25,7 +25,8 @@ from composer.plans.job import Job
 from composer.plans.layout import Layout, Zero
 from composer.plans.placement import PlacementError, place
 
-RECOMPUTE: tuple[Literal["none", "selective", "full"], ...] = ("none", "selective", "full")
+Recompute = Literal["none", "selective", "full"]
+RECOMPUTE: tuple[Recompute, ...] = ("none", "selective", "full")
 ZERO_STAGES: tuple[Literal[0, 1, 2, 3], ...] = (0, 1, 2, 3)
 LARGEST_MICRO_BATCH = 64
 
@@ -107,7 +108,7 @@ def _megatron(
 
 
 @cache
-def _recomputing(layout: Layout, recompute: Literal["none", "selective", "full"]) -> Layout:
+def _recomputing(layout: Layout, recompute: Recompute) -> Layout:
     return layout if recompute == "none" else evolve(layout, recompute=recompute)
 
 
@@ -185,7 +186,7 @@ def _ends(num_layers: int, pp: int) -> Iterator[tuple[int | None, int | None]]:
 
 
 def _deepspeed(space: Space, job: Job) -> Iterator[Frame]:
-    ways = [each for each in RECOMPUTE if not space.recompute or each in space.recompute]
+    ways: tuple[Recompute, ...] = tuple(each for each in RECOMPUTE if not space.recompute or each in space.recompute)
     for size in _chosen(space.micro_batch, powers(LARGEST_MICRO_BATCH)):
         if job.global_batch % (size * job.gpus):
             continue

@@ -64,8 +64,8 @@ def test_what_needs_least_memory_is_named_where_nothing_fits() -> None:
 
 
 def test_something_faster_that_does_not_fit_is_named() -> None:
-    judge = MadeUp(3, 1300, 10**6)
+    judge = MadeUp(3, 1005, 10**6)
     found = search(judge, known_frames())
-    assert found.too_large is not None
-    assert found.too_large.time.total.likely < found.best[0].time.total.likely
-    assert found.too_large.fullest.memory.total > judge.limit
+    assert found.near is not None
+    assert found.near.time.total.likely < found.best[0].time.total.likely
+    assert found.near.fullest.memory.total > judge.limit
