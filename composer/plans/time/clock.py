@@ -17,7 +17,7 @@ from composer.plans.time.encoders import encoder_flops, encoder_time, passes_of
 from composer.plans.time.network import Groups, Links
 from composer.plans.time.operation import Rates
 from composer.plans.time.setting import setting_of
-from composer.plans.time.sharing import Bytes
+from composer.plans.time.sharing import HOOK_LAUNCHES, Bytes
 from composer.plans.time.stages import Blocks, Pipeline
 from composer.plans.time.trained import Trained, of_ends, of_layer, trained_on_rank, trained_shares
 
@@ -49,6 +49,12 @@ class Clock:
         """Width of the residual stream: of a row of the embedding table."""
         tables = (each for each in self.model.inventory.parameters if each.part == "embeddings")
         return next(tables).shape[-1]
+
+    @cached_property
+    def gathered(self) -> tuple[int, float]:
+        """What ZeRO-3 gathers in a pass: elements, and seconds of the host."""
+        found = self.model.inventory
+        return found.total, len(found.parameters) * HOOK_LAUNCHES * self.rates.launch
 
     def groups(self, execution: Execution) -> Groups:
         """Where its messages travel."""

@@ -11,6 +11,8 @@ GRADIENT = 4
 """Bytes of a gradient that is summed over micro-batches and replicas: fp32 in both engines."""
 STEP_LAUNCHES = 6
 """Kernels of the optimizer for each parameter: copies, norm, step."""
+HOOK_LAUNCHES = 7
+"""Host time of gathering and letting go of one parameter, in kernels started: Python, as of a module."""
 PCIE_GBS = 25.0
 """Between a GPU and its host, GB/s, with --offload."""
 HOST_GBS = 25.0
@@ -66,6 +68,7 @@ def exposed_seconds(
     groups: Groups,
     links: Links,
     compute: float,
+    hooks: float = 0.0,
 ) -> float:
     """Of gradients and parameters between replicas, what is not hidden behind computing.
 
@@ -77,6 +80,7 @@ def exposed_seconds(
         trained: on this rank. parameters: all elements on this rank.
         execution: of the job. micro_batches: of each replica. element: bytes of a parameter in the model.
         groups, links: where it travels. compute: seconds of one micro-batch on this rank.
+        hooks: seconds of the host in one pass, in which ZeRO-3 gathers each parameter by itself.
     """
     shared = shares_state(execution)
     gradient = _both(trained, GRADIENT, "reduce_scatter" if shared else "all_reduce", groups, links)
@@ -85,7 +89,7 @@ def exposed_seconds(
     hidden = compute if execution.overlap else 0.0
     if stage == 3:
         everything = links.seconds("all_gather", groups.data, parameters * element)
-        return micro_batches * max(0.0, 2 * everything + gradient - hidden)
+        return micro_batches * (max(0.0, 2 * everything + gradient - hidden) + 2 * hooks)
     if stage == 2:
         return micro_batches * max(0.0, gradient - hidden * 2 / 3) + gathered
     return max(0.0, gradient - hidden * 2 / 3) + max(0.0, gathered - hidden / 3)
