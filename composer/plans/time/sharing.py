@@ -1,7 +1,5 @@
 """Seconds that follow the last micro-batch: gradients and parameters between replicas, and the optimizer's step."""
 
-from attrs import frozen
-
 from composer.plans.costs import Collective
 from composer.plans.execution import Execution
 from composer.plans.time.network import Groups, Links
@@ -19,22 +17,15 @@ HOST_GBS = 25.0
 """Host memory for one of the GPUs of a node, GB/s, with --offload."""
 
 
-@frozen
-class Bytes:
-    """What of an element moves: parameter as the model computes with it."""
+def accumulated_bytes(element: int) -> int:
+    """Moved for an element when a micro-batch's gradient is added: read it, read the sum, write it."""
+    return element + 2 * GRADIENT
 
-    element: int
 
-    @property
-    def accumulated(self) -> int:
-        """Reading and writing when a micro-batch's gradient is added: read, read the sum, write it."""
-        return self.element + 2 * GRADIENT
-
-    @property
-    def stepped(self) -> int:
-        """Reading and writing of AdamW: gradient (also for its norm), parameter and two moments, and the copy."""
-        copy = 4 + self.element if self.element < 4 else 0
-        return 2 * GRADIENT + 3 * 8 + GRADIENT + copy
+def stepped_bytes(element: int) -> int:
+    """Moved for an element by AdamW: gradient (also for its norm), parameter and two moments, and the bf16 copy."""
+    copy = 4 + element if element < 4 else 0
+    return 2 * GRADIENT + 3 * 8 + GRADIENT + copy
 
 
 def optimizer_seconds(trained: Trained, execution: Execution, element: int, memory: float, launch: float) -> float:
@@ -51,7 +42,7 @@ def optimizer_seconds(trained: Trained, execution: Execution, element: int, memo
     elements = dense + expert
     if execution.zero.offload and execution.engine == "deepspeed":
         return elements * ((GRADIENT + element) / PCIE_GBS + 28 / HOST_GBS) / 1e9
-    return max(elements * Bytes(element).stepped / memory, trained.tensors * STEP_LAUNCHES * launch)
+    return max(elements * stepped_bytes(element) / memory, trained.tensors * STEP_LAUNCHES * launch)
 
 
 def shares_state(execution: Execution) -> bool:
