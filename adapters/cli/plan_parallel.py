@@ -164,13 +164,9 @@ def _calibrated(asked: "Asked", log: Path) -> "Asked":
     """Hardware whose efficiencies fit the steps of a run on it; the run's own settings say how it was executed."""
     from attrs import evolve
 
-    from adapters.plans.observations import execution_of, observations
+    from adapters.plans.observations import observations
     from adapters.plans.planned import planned_model
-    from adapters.training.run_file import read_run
     from composer.plans.calibrate import calibrate
 
-    ran = read_run(log.parent)
     model = planned_model(asked.graph, asked.frozen.selectors, asked.trained)
-    job = evolve(asked.job, precision=ran.settings.precision, implementation=ran.settings.transformer_impl)
-    timed = observations(log, model, job, execution_of(ran.settings, ran.processes))
-    return evolve(asked, hardware=calibrate(asked.hardware, timed))
+    return evolve(asked, hardware=calibrate(asked.hardware, observations(log, model)))

@@ -5,10 +5,11 @@ from collections.abc import Iterator
 from math import ceil
 from pathlib import Path
 
-from attrs import evolve, frozen
+from attrs import frozen
 
 from adapters.training.log import StepRecord, read_log
 from adapters.training.problems import TrainingError
+from adapters.training.run_file import Run, read_run
 from adapters.training.settings import Training
 from composer.plans.calibrate import Observation
 from composer.plans.execution import Execution
@@ -23,11 +24,14 @@ LENGTHS = 64
 
 @frozen
 class TimedStep:
-    """Median seconds of the steps of one length. seq: tokens of a sample, on average; samples: of the global batch."""
+    """Median seconds of the steps of one length. seq: tokens of a sample, on average; samples: of the global batch;
+    images: of a sample, on average.
+    """
 
     seq: int
     samples: int
     seconds: float
+    images: int = 0
 
 
 def timed_steps(path: Path, stage: str | None = None) -> tuple[TimedStep, ...]:
@@ -56,32 +60,45 @@ def timed_steps(path: Path, stage: str | None = None) -> tuple[TimedStep, ...]:
     return tuple(_by_length(steps[WARM_UP:]))
 
 
-def observations(
-    path: Path, model: PlannedModel, job: Job, execution: Execution, stage: str | None = None
-) -> tuple[Observation, ...]:
-    """Timed steps of a run, with what ran.
+def observations(path: Path, model: PlannedModel, stage: str | None = None) -> tuple[Observation, ...]:
+    """Timed steps of a run, with how it ran, from its `log.jsonl` and the `run.yaml` beside it.
 
     Args:
-        path: the run's `log.jsonl`.
+        path: the log.
         model: with what trained in that stage.
-        job: its images, precision and implementation; length and batch are those of the log.
-        execution: how it ran; see `execution_of`.
         stage: see `timed_steps`.
 
     Raises:
-        TrainingError: as `timed_steps`, or the log's batches cannot have run so.
+        TrainingError: as `timed_steps`, or the log's batches cannot have run so; there is no `run.yaml`.
+        SpecError: `run.yaml` is not as it was written.
     """
-    found = []
-    for step in timed_steps(path, stage):
+    steps = timed_steps(path, stage)
+    run = read_run(path)
+    execution, found = execution_of(run.settings, run.processes), []
+    for step in steps:
         per_step = execution.micro_batch * execution.data_ranks
         if step.samples % per_step:
             raise TrainingError(
                 f"{path}: a step had {step.samples} samples, no multiple of {per_step}: micro-batch "
                 f"{execution.micro_batch} on {execution.data_ranks} replicas. Was the run another one?"
             )
-        asked = evolve(job, gpus=execution.gpus, seq=step.seq, global_batch=step.samples)
-        found.append(Observation(model, asked, execution, step.seconds))
+        found.append(Observation(model, _job(step, run), execution, step.seconds))
     return tuple(found)
+
+
+def _job(step: TimedStep, run: Run) -> Job:
+    """With as many placeholders of an image as settings allow, and the sequence has room for."""
+    settings = run.settings
+    room = step.seq // max(step.images, 1)
+    return Job(
+        run.processes,
+        step.seq,
+        step.samples,
+        images=step.images,
+        image_tokens=min(settings.pictures.max_features, room),
+        precision=settings.precision,
+        implementation=settings.transformer_impl,
+    )
 
 
 def execution_of(settings: Training, processes: int) -> Execution:
@@ -98,11 +115,11 @@ def execution_of(settings: Training, processes: int) -> Execution:
 
 
 def _by_length(records: list[StepRecord]) -> Iterator[TimedStep]:
-    groups: dict[tuple[int, int], list[float]] = {}
+    groups: dict[tuple[int, int, int], list[float]] = {}
     for record in records:
         seconds = record.tokens / record.tokens_per_second
         samples = round(record.samples_per_second * seconds)
         length = ceil(record.tokens / samples / LENGTHS) * LENGTHS
-        groups.setdefault((length, samples), []).append(seconds)
-    for (length, samples), seconds in sorted(groups.items()):
-        yield TimedStep(length, samples, statistics.median(seconds))
+        groups.setdefault((length, samples, round(record.images / samples)), []).append(seconds)
+    for (length, samples, images), seconds in sorted(groups.items()):
+        yield TimedStep(length, samples, statistics.median(seconds), images)

@@ -18,7 +18,7 @@ from adapters.training.engine import Engine
 from adapters.training.log import RunLog, StepRecord, open_log, read_log
 from adapters.training.loop import Trainer, stage_schedule
 from adapters.training.ranks import check_processes
-from adapters.training.run_file import RunFile, write_run
+from adapters.training.run_file import Run, write_run
 from adapters.training.samples import JsonlSamples
 from adapters.training.sampling import endless_groups
 from adapters.training.settings import Training
@@ -68,8 +68,8 @@ def run(
         graph: a checked graph.
         settings: stages, batches, optimizer, engine and layout.
         data_dir: LLaVA-style JSONL with pictures (see `adapters.training.samples`).
-        run_dir: gets `log.jsonl`, `run.yaml` (how it was executed), `checkpoints/` if the settings ask for them, and
-            the trained checkpoint in Hugging Face's form in `hf/`. All processes must see the same folder.
+        run_dir: gets `log.jsonl`, `run.yaml`, `checkpoints/` if the settings ask for them, and the trained checkpoint
+            in Hugging Face's form in `hf/`. All processes must see the same folder.
         weights: a Hugging Face checkpoint to start from; without one everything is fresh.
         tokenizer_dir: folder of `tokenizer.json`; by default that of `weights`, else `data_dir`.
         dry_run: stop after building and one step at learning rate zero; nothing is written.
@@ -103,6 +103,8 @@ def run(
     if dry_run:
         _try_one_step(trainer, len(samples))
         return TrainingResult(engine.model, collator, (), run_dir)
+    if is_first():
+        write_run(run_dir, Run(int(os.environ.get("WORLD_SIZE", "1")), settings))
     records = _train(trainer, run_dir, resume, partial(open_log, run_dir, tensorboard=tensorboard, wandb=wandb))
     engine.export(run_dir / "hf")
     if is_first():
@@ -129,8 +131,6 @@ def _train(trainer: Trainer, run_dir: Path, resume: bool, open_log: Callable[...
         trainer.resume(newest)
         trainer.console.print(f"Resumed after step {trainer.step} from {newest}.")
     step = trainer.step
-    if is_first():
-        write_run(run_dir, RunFile(int(os.environ.get("WORLD_SIZE", "1")), trainer.settings))
     earlier = [record for record in read_log(run_dir / LOG_FILE) if record.step <= step] if step else []
     with open_log(after=step) if is_first() else RunLog() as log:
         trainer.log = log

@@ -15,7 +15,8 @@ class StepRecord:
 
     step: counted over all stages from 1; loss: mean per learned token of the global batch, nats; grad_norm: before
     clipping; tokens: real tokens of the global batch (padding not counted); seconds: since training began, or went on;
-    peak_memory_gib: of rank 0 since it started, see `adapters.training.memory`.
+    peak_memory_gib: of rank 0 since it started, see `adapters.training.memory`; images: of the
+    global batch.
     """
 
     step: int
@@ -28,6 +29,7 @@ class StepRecord:
     samples_per_second: float
     peak_memory_gib: float
     seconds: float
+    images: int = 0
 
 
 CURVES = ("loss", "lr", "grad_norm", "tokens_per_second", "samples_per_second", "peak_memory_gib")

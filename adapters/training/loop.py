@@ -108,6 +108,7 @@ class Trainer:
             raise NonFiniteError(error.loss, error.grad_norm, error.finding, message) from error
         self.step += 1
         tokens = sum_over_shares(sum(batch.tokens for batch in batches), self.engine)
+        images = sum_over_shares(sum(int(batch.images_per_sample.sum()) for batch in batches), self.engine)
         now = time.monotonic()
         record = StepRecord(
             step=self.step,
@@ -120,6 +121,7 @@ class Trainer:
             samples_per_second=len(samples) / (now - began),
             peak_memory_gib=peak_memory_gib(),
             seconds=round(now - self.began, 3),
+            images=images,
         )
         self.log.write(record)
         return record

@@ -1,4 +1,4 @@
-"""How a run was executed, beside its log: what a later plan needs to learn from its timings."""
+"""How a run was executed, beside its log: `run.yaml`, which `plan parallel --calibrate` reads."""
 
 from pathlib import Path
 
@@ -6,44 +6,45 @@ from attrs import asdict, frozen
 
 from adapters.training.problems import TrainingError
 from adapters.training.settings import Training
+from composer import SpecError
 from composer.decode import DecodeError, reader_of
 from composer.emit import emit
-from composer.errors import SpecError
 from composer.source import read_tree
 
 RUN_FILE = "run.yaml"
 
 
 @frozen
-class RunFile:
-    """Processes that trained, and the settings with all flags of the command line."""
+class Run:
+    """What a log does not say of its steps."""
 
     processes: int
     settings: Training
 
 
-def write_run(folder: Path, run: RunFile) -> None:
-    """Into the run's folder, which is made if need be."""
+def write_run(folder: Path, run: Run) -> None:
+    """Write it into a run's folder; a run that goes on writes it anew."""
     folder.mkdir(parents=True, exist_ok=True)
-    data = asdict(run, value_serializer=lambda _, __, value: list(value) if type(value) is tuple else value)
-    (folder / RUN_FILE).write_text(emit(data), encoding="utf-8")
+    plain = asdict(run, value_serializer=lambda _, __, value: list(value) if type(value) is tuple else value)
+    (folder / RUN_FILE).write_text(emit(plain), encoding="utf-8")
 
 
-def read_run(folder: Path) -> RunFile:
-    """From a run's folder.
+def read_run(log: Path) -> Run:
+    """Of the run that a log belongs to.
 
     Raises:
-        TrainingError: there is none.
+        TrainingError: there is no such file beside the log.
         SpecError: with all problems of its text at once, each with its line.
     """
-    path = folder / RUN_FILE
+    path = log.parent / RUN_FILE
     try:
         text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise TrainingError(f"{path}: cannot be read: {error}. The trainer writes it beside a run's log.") from error
+    except OSError as error:
+        message = f"{path}: cannot be read: {error.strerror}. It says how the run of {log.name} was executed."
+        raise TrainingError(f"{message} Give the log in the folder of a run of `vlm-composer train`.") from None
     tree, problems = read_tree(text, str(path))
     try:
-        run: RunFile = reader_of(RunFile)(tree, ())
+        run: Run = reader_of(Run)(tree, ())
     except DecodeError as error:
         problems += error.problems
     if problems:

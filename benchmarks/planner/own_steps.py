@@ -24,7 +24,7 @@ from composer.plans.job import Job
 from composer.plans.model import PlannedModel
 from composer.plans.time import time_of
 from composer.plans.time.operation import Rates
-from composer.plans.time.sharing import Bytes
+from composer.plans.time.sharing import accumulated_bytes
 
 HERE = Path(__file__).parent
 MEASURED: dict[Literal["local", "transformer_engine"], float] = {"local": 1.198, "transformer_engine": 0.555}
@@ -62,7 +62,7 @@ def step(model: PlannedModel, hardware: Hardware, implementation: Literal["local
     """Without optimizer, and without adding gradients to their sums."""
     job = Job(1, 4096, 1, images=12, image_tokens=256, implementation=implementation)
     time = time_of(model, job, Execution(1), hardware)
-    added = sum(tally.trained for tally in model.tallies) * Bytes(job.element).accumulated
+    added = sum(tally.trained for tally in model.tallies) * accumulated_bytes(job.element)
     seconds = added / Rates.of(hardware, job.precision).memory
     computed = time.nodes[model.decoder_node] + Interval.exact(-seconds)
     return evolve(time, optimizer=Interval.exact(0), nodes={**time.nodes, model.decoder_node: computed})

@@ -55,15 +55,15 @@ class BlockTime:
             self.host + other.host,
         )
 
-    def __sub__(self, other: "BlockTime") -> "BlockTime":
-        """Of a running total, what came after another."""
+    def __mul__(self, times: float) -> "BlockTime":
+        """So often."""
         return BlockTime(
-            self.compute - other.compute,
-            self.attention - other.attention,
-            self.tensor_parallel - other.tensor_parallel,
-            self.context_parallel - other.context_parallel,
-            self.expert_parallel - other.expert_parallel,
-            self.host - other.host,
+            self.compute * times,
+            self.attention * times,
+            self.tensor_parallel * times,
+            self.context_parallel * times,
+            self.expert_parallel * times,
+            self.host * times,
         )
 
 

@@ -14,12 +14,13 @@ from composer.plans.model import PlannedModel
 from composer.plans.placement import place
 from composer.plans.time.block import BlockTime, Gradients, again, block_flops, block_time
 from composer.plans.time.encoders import encoder_flops, encoder_time, passes_of
+from composer.plans.time.layers import Layers
 from composer.plans.time.network import Groups, Links
 from composer.plans.time.operation import Rates
 from composer.plans.time.setting import setting_of
-from composer.plans.time.sharing import Bytes
+from composer.plans.time.sharing import HOOK_LAUNCHES, accumulated_bytes
 from composer.plans.time.stages import Blocks, Pipeline
-from composer.plans.time.trained import Trained, of_ends, of_layer, trained_on_rank, trained_shares
+from composer.plans.time.trained import Trained, of_ends, trained_on_rank, trained_shares
 
 
 @define(slots=False, eq=False)
@@ -49,6 +50,12 @@ class Clock:
         """Width of the residual stream: of a row of the embedding table."""
         tables = (each for each in self.model.inventory.parameters if each.part == "embeddings")
         return next(tables).shape[-1]
+
+    @cached_property
+    def gathered(self) -> tuple[int, float]:
+        """What ZeRO-3 gathers in a pass: elements, and seconds of the host."""
+        found = self.model.inventory
+        return found.total, len(found.parameters) * HOOK_LAUNCHES * self.rates.launch
 
     def groups(self, execution: Execution) -> Groups:
         """Where its messages travel."""
@@ -84,8 +91,8 @@ class Clock:
 
     def trained_in_all(self, layout: Layout) -> Trained:
         """What trains on all pipeline ranks together."""
-        layers, first, last, _ = self._trained_parts(layout)
-        return sum(layers, first + last)
+        sorts, first, last, _ = self._trained_parts(layout)
+        return sum((each * count for each, count in zip(sorts, self.layers.in_all, strict=True)), first + last)
 
     @cached_property
     def sample_flops(self) -> float:
@@ -93,8 +100,8 @@ class Clock:
         setting = setting_of(self.model, self.job, Layout(), 1)
         decoder, (before, behind) = self.model.decoder, self._end_gradients
         total = block_flops(decoder.embedding(setting), before) + block_flops(decoder.head(setting), behind)
-        for kind, (own, _) in zip(decoder.kinds, self._layer_gradients, strict=True):
-            total += block_flops(decoder.layer(kind, setting), own)
+        for sort, count in zip(self.layers.sorts, self.layers.in_all, strict=True):
+            total += count * block_flops(decoder.layer(sort.kind, setting), sort.own)
         for costs in self.model.inventory.encoders:
             total += encoder_flops(costs, self._passes[costs.node], self.job)
         return total
@@ -104,15 +111,9 @@ class Clock:
         return passes_of(self.model)
 
     @cached_property
-    def _layer_gradients(self) -> list[tuple[Gradients, Gradients]]:
-        """Of each layer: on the first pipeline rank, and on a later one."""
-        start, found = self.model.trains_from, []
-        for layer in range(len(self.model.decoder.kinds)):
-            shares = trained_shares(of_layer(self.model, layer))
-            trains = any(share for _, share in shares)
-            flows = trains or (start is not None and layer >= start)
-            found.append((Gradients(flows, shares), Gradients(flows or start is not None, shares)))
-        return found
+    def layers(self) -> Layers:
+        """Of the decoder, by sort."""
+        return Layers.of(self.model)
 
     @cached_property
     def _end_gradients(self) -> tuple[Gradients, Gradients]:
@@ -129,45 +130,42 @@ class Clock:
         layout, decoder = execution.layout, self.model.decoder
         setting = setting_of(self.model, self.job, layout, execution.micro_batch)
         groups, recomputed = self.groups(execution), again(layout)
-        layers, first, last, _ = self._trained_parts(layout)
+        trained, first, last, _ = self._trained_parts(layout)
         before, behind = self._end_gradients
-        known: dict[tuple[str, Gradients], BlockTime] = {}
 
-        def timed(costs: Counts, gradients: Gradients, parts: frozenset[str] | None) -> BlockTime:
+        def timed(costs: Counts, gradients: Gradients, parts: frozenset[str] | None = frozenset()) -> BlockTime:
             return block_time(costs, gradients, parts, self.rates, self.links, groups)
 
-        def layer(kind: str, gradients: Gradients, trained: Trained) -> BlockTime:
-            if (kind, gradients) not in known:
-                known[kind, gradients] = timed(decoder.layer(kind, setting), gradients, recomputed)
-            return known[kind, gradients] + self._accumulating(trained)
-
-        timed_layers = [
-            (layer(kind, own, trained), layer(kind, carried, trained))
-            for kind, (own, carried), trained in zip(decoder.kinds, self._layer_gradients, layers, strict=True)
-        ]
+        own, carried = [], []
+        for sort, share in zip(self.layers.sorts, trained, strict=True):
+            costs, adding = decoder.layer(sort.kind, setting), self._accumulating(share)
+            own.append(timed(costs, sort.own, recomputed) + adding)
+            same = sort.own == sort.carried
+            carried.append(own[-1] if same else timed(costs, sort.carried, recomputed) + adding)
         encoders = {
             costs.node: encoder_time(costs, self._passes[costs.node], self.job, execution, self.rates)
             for costs in self.model.inventory.encoders
         }
         return Blocks(
-            layers=tuple(own for own, _ in timed_layers),
-            carried=tuple(carried for _, carried in timed_layers),
+            layers=self.layers,
+            own=tuple(own),
+            carried=tuple(carried),
             encoders=encoders,
-            embedding=timed(decoder.embedding(setting), before, frozenset()) + self._accumulating(first),
-            head=timed(decoder.head(setting), behind, frozenset()) + self._accumulating(last),
-            stage=timed(decoder.stage(setting), Gradients(flows=False), frozenset()),
+            embedding=timed(decoder.embedding(setting), before) + self._accumulating(first),
+            head=timed(decoder.head(setting), behind) + self._accumulating(last),
+            stage=timed(decoder.stage(setting), Gradients(flows=False)),
         )
 
     def _accumulating(self, trained: Trained) -> BlockTime:
         """Adding a micro-batch's gradients to the sum."""
-        return BlockTime(compute=trained.elements * Bytes(self.job.element).accumulated / self.rates.memory)
+        return BlockTime(compute=trained.elements * accumulated_bytes(self.job.element) / self.rates.memory)
 
     def _trained_parts(self, layout: Layout) -> tuple[list[Trained], Trained, Trained, Trained]:
-        """Of each layer, before the first, behind the last, and the copy of the embeddings that a tied head has."""
+        """Of a layer of each sort, before the layers, behind them, and the copy of embeddings that a tied head has."""
         key = ("parts", *_split(layout))
         if key not in self._ranks:
             before, behind = of_ends(self.model)
-            layers = [trained_on_rank(of_layer(self.model, n), layout) for n in range(len(self.model.decoder.kinds))]
+            layers = [trained_on_rank(sort.tallies, layout) for sort in self.layers.sorts]
             tied = [tally for tally in before if tally.part == "embeddings"] if self.model.inventory.tied else []
             ends = [trained_on_rank(tallies, layout) for tallies in (before, behind, tied)]
             self._ranks[key] = (*layers, *ends)
@@ -175,12 +173,13 @@ class Clock:
         return layers, first, last, copy
 
     def _new_ranks(self, layout: Layout) -> tuple[Trained, ...]:
-        layers, first, last, copy = self._trained_parts(layout)
+        sorts, first, last, copy = self._trained_parts(layout)
         ranks = [Trained() for _ in range(layout.pp)]
         ranks[0] += first
         ranks[-1] += last + copy if layout.pp > 1 else last
-        for chunk in place(len(layers), layout):
-            ranks[chunk.rank] = sum((layers[number] for number in chunk.layers), ranks[chunk.rank])
+        for chunk in place(len(self.model.decoder.kinds), layout):
+            for each, count in zip(sorts, self.layers.within(chunk.layers), strict=True):
+                ranks[chunk.rank] += each * count
         return tuple(ranks)
 
 

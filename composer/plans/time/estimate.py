@@ -94,9 +94,9 @@ def _after(clock: Clock, execution: Execution, pipeline: Pipeline, micro_batches
     element, rates = clock.job.element, clock.rates
     longest = (0.0, 0.0)
     for rank, trained in enumerate(clock.trained(execution.layout)):
-        parameters = clock.model.inventory.total if execution.zero.stage == 3 else 0
+        parameters, hooks = clock.gathered if execution.zero.stage == 3 else (0, 0.0)
         data = exposed_seconds(
-            trained, parameters, execution, micro_batches, element, groups, clock.links, pipeline.ranks[rank]
+            trained, parameters, execution, micro_batches, element, groups, clock.links, pipeline.ranks[rank], hooks
         )
         step = optimizer_seconds(trained, execution, element, rates.memory, rates.launch)
         longest = max(longest, (data, step), key=sum)

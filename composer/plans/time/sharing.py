@@ -1,7 +1,5 @@
 """Seconds that follow the last micro-batch: gradients and parameters between replicas, and the optimizer's step."""
 
-from attrs import frozen
-
 from composer.plans.costs import Collective
 from composer.plans.execution import Execution
 from composer.plans.time.network import Groups, Links
@@ -11,28 +9,23 @@ GRADIENT = 4
 """Bytes of a gradient that is summed over micro-batches and replicas: fp32 in both engines."""
 STEP_LAUNCHES = 6
 """Kernels of the optimizer for each parameter: copies, norm, step."""
+HOOK_LAUNCHES = 7
+"""Host time of gathering and letting go of one parameter, in kernels started: Python, as of a module."""
 PCIE_GBS = 25.0
 """Between a GPU and its host, GB/s, with --offload."""
 HOST_GBS = 25.0
 """Host memory for one of the GPUs of a node, GB/s, with --offload."""
 
 
-@frozen
-class Bytes:
-    """What of an element moves: parameter as the model computes with it."""
+def accumulated_bytes(element: int) -> int:
+    """Moved for an element when a micro-batch's gradient is added: read it, read the sum, write it."""
+    return element + 2 * GRADIENT
 
-    element: int
 
-    @property
-    def accumulated(self) -> int:
-        """Reading and writing when a micro-batch's gradient is added: read, read the sum, write it."""
-        return self.element + 2 * GRADIENT
-
-    @property
-    def stepped(self) -> int:
-        """Reading and writing of AdamW: gradient (also for its norm), parameter and two moments, and the copy."""
-        copy = 4 + self.element if self.element < 4 else 0
-        return 2 * GRADIENT + 3 * 8 + GRADIENT + copy
+def stepped_bytes(element: int) -> int:
+    """Moved for an element by AdamW: gradient (also for its norm), parameter and two moments, and the bf16 copy."""
+    copy = 4 + element if element < 4 else 0
+    return 2 * GRADIENT + 3 * 8 + GRADIENT + copy
 
 
 def optimizer_seconds(trained: Trained, execution: Execution, element: int, memory: float, launch: float) -> float:
@@ -49,7 +42,7 @@ def optimizer_seconds(trained: Trained, execution: Execution, element: int, memo
     elements = dense + expert
     if execution.zero.offload and execution.engine == "deepspeed":
         return elements * ((GRADIENT + element) / PCIE_GBS + 28 / HOST_GBS) / 1e9
-    return max(elements * Bytes(element).stepped / memory, trained.tensors * STEP_LAUNCHES * launch)
+    return max(elements * stepped_bytes(element) / memory, trained.tensors * STEP_LAUNCHES * launch)
 
 
 def shares_state(execution: Execution) -> bool:
@@ -66,6 +59,7 @@ def exposed_seconds(
     groups: Groups,
     links: Links,
     compute: float,
+    hooks: float = 0.0,
 ) -> float:
     """Of gradients and parameters between replicas, what is not hidden behind computing.
 
@@ -77,6 +71,7 @@ def exposed_seconds(
         trained: on this rank. parameters: all elements on this rank.
         execution: of the job. micro_batches: of each replica. element: bytes of a parameter in the model.
         groups, links: where it travels. compute: seconds of one micro-batch on this rank.
+        hooks: seconds of the host in one pass, in which ZeRO-3 gathers each parameter by itself.
     """
     shared = shares_state(execution)
     gradient = _both(trained, GRADIENT, "reduce_scatter" if shared else "all_reduce", groups, links)
@@ -85,7 +80,7 @@ def exposed_seconds(
     hidden = compute if execution.overlap else 0.0
     if stage == 3:
         everything = links.seconds("all_gather", groups.data, parameters * element)
-        return micro_batches * max(0.0, 2 * everything + gradient - hidden)
+        return micro_batches * (max(0.0, 2 * everything + gradient - hidden) + 2 * hooks)
     if stage == 2:
         return micro_batches * max(0.0, gradient - hidden * 2 / 3) + gathered
     return max(0.0, gradient - hidden * 2 / 3) + max(0.0, gathered - hidden / 3)

@@ -1,28 +1,27 @@
-"""Seconds of pipeline stages for one micro-batch, and of the slowest rank.
+"""Seconds of pipeline stages for one micro-batch, and of the slowest rank."""
 
-Sums over layers are kept as running totals, so that any way of dealing layers out is a few differences.
-"""
-
+from collections.abc import Sequence
 from functools import cached_property
-from itertools import accumulate
+from operator import mul
 
 from attrs import frozen
 
 from composer.plans.layout import Layout
 from composer.plans.placement import Chunk, place
 from composer.plans.time.block import BlockTime
+from composer.plans.time.layers import Layers
 
 
 @frozen(slots=False)
 class Blocks:
     """Times of everything a micro-batch passes.
 
-    layers: first to last. carried: the same on pipeline ranks after the first, where a gradient always reaches the
-    first layer's input. encoders: of each tower and projector. embedding, head: at the ends. stage: what every stage
-    makes for itself.
+    own, carried: of a layer of each sort, on the first pipeline rank and on later ones. encoders: of each tower and
+    projector. embedding, head: at the ends. stage: what every stage makes for itself.
     """
 
-    layers: tuple[BlockTime, ...]
+    layers: Layers
+    own: tuple[BlockTime, ...]
     carried: tuple[BlockTime, ...]
     encoders: dict[str, BlockTime]
     embedding: BlockTime
@@ -30,14 +29,8 @@ class Blocks:
     stage: BlockTime
 
     @cached_property
-    def _running(self) -> tuple[list[BlockTime], list[BlockTime]]:
-        own, carried = (list(accumulate(layers, initial=BlockTime())) for layers in (self.layers, self.carried))
-        return own, carried
-
-    @cached_property
-    def _sums(self) -> tuple[list[float], list[float]]:
-        own, carried = ([block.total for block in running] for running in self._running)
-        return own, carried
+    def _seconds(self) -> tuple[list[float], list[float]]:
+        return [block.total for block in self.own], [block.total for block in self.carried]
 
     @cached_property
     def first(self) -> float:
@@ -47,21 +40,24 @@ class Blocks:
     @cached_property
     def least(self) -> float:
         """Seconds of everything, of which each stage makes what it needs once."""
-        return self._sums[0][-1] + self.first + self.head.total
+        return _dot(self.layers.in_all, self._seconds[0]) + self.first + self.head.total
 
     def seconds(self, chunk: Chunk) -> float:
         """Of one stage."""
-        sums = self._sums[0 if chunk.first else 1]
-        layers = sums[chunk.layers.stop] - sums[chunk.layers.start]
+        layers = _dot(self.layers.within(chunk.layers), self._seconds[0 if chunk.first else 1])
         return layers + self.stage.total + (self.first if chunk.first else 0) + (self.head.total if chunk.last else 0)
 
     def parts(self, chunks: list[Chunk], decoder: str) -> tuple[dict[str, float], BlockTime]:
         """Computing of each node, and everything else, of some stages together."""
         nodes, rest, own = {decoder: 0.0}, BlockTime(), BlockTime()
         for chunk in chunks:
-            running = self._running[0 if chunk.first else 1]
-            own += running[chunk.layers.stop] - running[chunk.layers.start] + self.stage
-            own += self.head if chunk.last else BlockTime()
+            for count, block in zip(
+                self.layers.within(chunk.layers), self.own if chunk.first else self.carried, strict=True
+            ):
+                own += block * count
+            own += self.stage
+            if chunk.last:
+                own += self.head
             if chunk.first:
                 own += self.embedding
                 for name, block in self.encoders.items():
@@ -92,10 +88,15 @@ class Pipeline:
         Raises:
             PlacementError: the layers cannot be dealt out so.
         """
-        chunks = place(len(blocks.layers), layout)
+        chunks = place(len(blocks.layers.before) - 1, layout)
         ranks = [0.0] * layout.pp
         for chunk in chunks:
             ranks[chunk.rank] += blocks.seconds(chunk)
         slowest = ranks.index(max(ranks))
         nodes, rest = blocks.parts([chunk for chunk in chunks if chunk.rank == slowest], decoder)
         return cls(tuple(ranks), nodes, rest, (sum(ranks) - ranks[slowest]) / layout.virtual_stages)
+
+
+def _dot(counts: Sequence[int], seconds: Sequence[float]) -> float:
+    total: float = sum(map(mul, counts, seconds))
+    return total

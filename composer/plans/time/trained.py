@@ -22,6 +22,10 @@ class Trained:
         """Both."""
         return Trained(self.dense + other.dense, self.expert + other.expert, self.tensors + other.tensors)
 
+    def __mul__(self, times: float) -> "Trained":
+        """So often."""
+        return Trained(self.dense * times, self.expert * times, self.tensors * times)
+
     @property
     def elements(self) -> float:
         """All of them."""

@@ -3,6 +3,7 @@
 import json
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ from adapters.megatron import build
 from adapters.plans.inventory import inventory
 from adapters.plans.observations import execution_of, observations, timed_steps
 from adapters.training.problems import TrainingError
+from adapters.training.run_file import Run, read_run, write_run
 from adapters.training.settings import Stage, Training
 from components.language.costs.decoder import GptCosts
 from composer import Graph
@@ -19,15 +21,16 @@ from composer.plans.calibrate import calibrate
 from composer.plans.execution import Execution
 from composer.plans.hardware import Efficiency, Hardware
 from composer.plans.job import Job
+from composer.plans.layout import Layout
 from composer.plans.model import PlannedModel
 
 LENGTHS = (128, 256, 384, 512, 640, 768)
 
 
-def line(step: int, tokens: int, seconds: float, samples: int = 2, stage: str = "sft") -> str:
+def line(step: int, tokens: int, seconds: float, samples: int = 2, stage: str = "sft", images: int = 0) -> str:
     record = {"step": step, "stage": stage, "loss": 1.0, "lr": 0.1, "grad_norm": 1.0, "tokens": tokens}
     rates = {"tokens_per_second": tokens / seconds, "samples_per_second": samples / seconds}
-    return json.dumps({**record, **rates, "peak_memory_gib": 1.0, "seconds": float(step)}) + "\n"
+    return json.dumps({**record, **rates, "peak_memory_gib": 1.0, "seconds": float(step), "images": images}) + "\n"
 
 
 def test_steps_by_length_without_warm_up(tmp_path: Path):
@@ -63,8 +66,34 @@ def test_logs_that_say_nothing(tmp_path: Path):
 def test_batches_of_another_run(tmp_path: Path, planned: PlannedModel):
     path = tmp_path / "log.jsonl"
     path.write_text("".join(line(step, 256, 1.0) for step in range(5)))
+    write_run(tmp_path, Run(1, training(micro_batch=3)))
     with pytest.raises(TrainingError, match="a step had 2 samples, no multiple of 3"):
-        observations(path, planned, cpu_job(), Execution(1, micro_batch=3))
+        observations(path, planned)
+
+
+def test_a_log_alone_says_too_little(tmp_path: Path, planned: PlannedModel):
+    path = tmp_path / "log.jsonl"
+    path.write_text("".join(line(step, 256, 1.0) for step in range(5)))
+    with pytest.raises(TrainingError, match=r"run\.yaml: cannot be read: No such file or directory\."):
+        observations(path, planned)
+
+
+def test_what_a_run_was_comes_back(tmp_path: Path):
+    run = Run(4, training(micro_batch=2, precision="bf16", layout=Layout(tp=2, sequence_parallel=True)))
+    write_run(tmp_path, run)
+    assert read_run(tmp_path / "log.jsonl") == run
+
+
+def test_images_of_a_sample(tmp_path: Path, planned: PlannedModel):
+    path = tmp_path / "log.jsonl"
+    path.write_text("".join(line(step, 512, 1.0, images=6) for step in range(5)))
+    write_run(tmp_path, Run(1, training(precision="bf16", transformer_impl="transformer_engine")))
+    (found,) = observations(path, planned)
+    assert found.job == Job(1, 256, 2, images=3, image_tokens=85)
+
+
+def training(**settings: Any) -> Training:
+    return Training(stages=(Stage("sft", 1, ("language_model",)),), **settings)
 
 
 def test_settings_say_how_a_run_is_executed():
@@ -78,10 +107,6 @@ def planned(experts_graph: Graph) -> PlannedModel:
     rules = next(edge for edge in experts_graph.edges if isinstance(edge, MaskEdge)).rules
     trained = frozenset(each.name for each in found.parameters if each.node == "language_model")
     return PlannedModel(found, "language_model", GptCosts(experts_graph.decoder().config), dict(rules), trained)
-
-
-def cpu_job() -> Job:
-    return Job(1, 128, 2, images=0, precision="fp32", implementation="local")
 
 
 def other_machine() -> Hardware:
@@ -106,7 +131,8 @@ def test_lengths_that_were_not_seen_are_met_better(tmp_path: Path, experts_graph
             step += 1
             lines.append(line(step, length, time.process_time() - begin, samples=1))
     path.write_text("".join(lines))
-    found = observations(path, planned, cpu_job(), Execution(1))
+    write_run(tmp_path, Run(1, training()))
+    found = observations(path, planned)
     assert [each.job.seq for each in found] == list(LENGTHS)
     fitted = calibrate(other_machine(), found[::2], trust=1.0)
     before, after = (

@@ -10,6 +10,7 @@ from rich.console import Console
 
 from adapters.training import run
 from adapters.training.problems import TrainingError
+from adapters.training.run_file import read_run
 from adapters.training.samples import JsonlSamples
 from adapters.training.settings import Training
 from composer import Graph
@@ -24,6 +25,12 @@ def test_a_run_trains_logs_and_exports(graph: Graph, settings: Training, data_di
     shown = screen.file.getvalue()  # type: ignore[attr-defined]
     assert "align: step 2/2, loss " in shown
     assert "tokens/s" in shown
+
+    left = read_run(tmp_path / "log.jsonl")
+    assert left.processes == 1
+    assert left.settings.stages == settings.stages
+    (step,) = {(record.images, record.tokens) for record in result.records if record.step == 1}
+    assert step[0] == settings.global_batch  # a picture in each sample
 
     again = run(graph, settings, data_dir, tmp_path / "again", console=Console(file=io.StringIO()))
     assert [record.loss for record in again.records] == [record.loss for record in result.records]
