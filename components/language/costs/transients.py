@@ -11,16 +11,35 @@ from components.language.gpt_declaration import Experts, Gpt, Layer
 from composer.plans.costs import Setting
 
 
-def of_layer(section: Gpt, kind: str, setting: Setting) -> int:
-    """The part with most of them, beside the gradients of the residual stream."""
+def of_attention(section: Gpt, kind: str, setting: Setting) -> int:
+    """Of the attention half, beside the gradients of the residual stream."""
+    stream = Tokens.of(setting).outer * section.config.hidden_size
+    own = max(_attention(section.layers.kinds[kind], kind, setting), _norm(stream, setting))
+    return 2 * stream * setting.element + own
+
+
+def of_feed_forward(section: Gpt, kind: str, setting: Setting) -> int:
+    """Of the feed-forward half, likewise: of its last norms, or of a branch when those norms have let go of theirs."""
     layer, hidden = section.layers.kinds[kind], section.config.hidden_size
     stream = Tokens.of(setting).outer * hidden
-    parts = [_attention(layer, kind, setting), _norm(stream, setting)]
+    gone = _norms_behind(layer) * _kept_by_norm(stream, setting)
+    parts = [_norm(stream, setting)]
     if layer.ffn.dense is not None:
-        parts.append(_dense(layer.ffn.dense.intermediate_size, hidden, setting))
+        parts.append(_dense(layer.ffn.dense.intermediate_size, hidden, setting) - gone)
     if layer.ffn.experts is not None:
-        parts.append(_experts(layer.ffn.experts, hidden, setting))
+        parts.append(_experts(layer.ffn.experts, hidden, setting) - gone)
     return 2 * stream * setting.element + max(parts)
+
+
+def _norms_behind(layer: Layer) -> int:
+    """Norms that the backward pass goes through before a branch."""
+    both = layer.ffn.dense is not None and layer.ffn.experts is not None and layer.ffn.branch_norms
+    return (layer.norms == "sandwich") + both
+
+
+def _kept_by_norm(elements: int, setting: Setting) -> int:
+    """Input, and ours the normed input too, in float32."""
+    return elements * (2 * WIDE if setting.implementation == "local" else setting.element)
 
 
 def _norm(elements: int, setting: Setting) -> int:
