@@ -6,7 +6,8 @@ from composer.plans.answer import GIB, Estimate, RankMemory
 from composer.plans.execution import Execution
 from composer.plans.hardware import Hardware
 from composer.plans.job import Job
-from composer.plans.memory import leanest, memory_of
+from composer.plans.memory import memory_of
+from composer.plans.memory.bounds import least
 from composer.plans.model import PlannedModel
 from composer.plans.search.space import Frame, Space, frames
 from composer.plans.time import estimate, shortest
@@ -26,6 +27,8 @@ class Planner:
         """
         self.model, self.job, self.hardware = model, job, hardware
         self.limit = int(hardware.memory_gib * GIB * fill)
+        self._shortest: dict[Frame, float] = {}
+        self._leanest: dict[Frame, int] = {}
 
     def frames(self, space: Space, fallen: Counter[str]) -> list[Frame]:
         """Executions of the space that the engines accept."""
@@ -41,8 +44,12 @@ class Planner:
 
     def shortest(self, frame: Frame) -> float:
         """Seconds, were the pipeline perfectly even, never idle, and nothing waited for."""
-        return shortest(self.model, self.job, frame.execution, self.hardware)
+        if frame not in self._shortest:
+            self._shortest[frame] = shortest(self.model, self.job, frame.execution, self.hardware)
+        return self._shortest[frame]
 
     def leanest(self, frame: Frame) -> int:
-        """Bytes of weights, gradients and optimizer state, were they dealt out evenly."""
-        return leanest(self.model, self.job, frame.execution, self.hardware)
+        """Bytes that the fullest GPU has, however the frame deals layers and states out."""
+        if frame not in self._leanest:
+            self._leanest[frame] = least(self.model, self.job, frame.execution, self.hardware, frame.splits)
+        return self._leanest[frame]

@@ -23,7 +23,7 @@ from composer.plans.execution import Execution
 from composer.plans.hardware import Hardware
 from composer.plans.job import Job
 from composer.plans.layout import Layout, Zero
-from composer.plans.placement import PlacementError, place
+from composer.plans.splits import EVEN, Splits, splits
 
 Recompute = Literal["none", "selective", "full"]
 RECOMPUTE: tuple[Recompute, ...] = ("none", "selective", "full")
@@ -46,23 +46,23 @@ class Space:
     engines: tuple[str, ...] = ("megatron", "deepspeed")
 
 
-@frozen
+@frozen(eq=False)
 class Frame:
     """Executions that differ only in how layers are dealt out, in virtual stages and in who holds optimizer state."""
 
     execution: Execution
     """Without any of these, as a frame's lower bounds are computed from it."""
-    splits: tuple[tuple[int | None, int | None, int], ...]
+    splits: Splits
     shares: tuple[bool, ...]
 
     def __len__(self) -> int:
-        return len(self.splits) * len(self.shares)
+        return len(self.splits.ways) * len(self.shares)
 
     def executions(self) -> Iterator[Execution]:
         """Every one."""
-        for first, last, virtual in self.splits:
+        for first, last, virtual in self.splits.ways:
             layout = self.execution.layout
-            if (first, last, virtual) != (None, None, 1):
+            if (first, last, virtual) != EVEN:
                 layout = evolve(layout, virtual_stages=virtual, first_stage_layers=first, last_stage_layers=last)
             for shared in self.shares:
                 yield evolve(self.execution, layout=layout, distributed_optimizer=shared)
@@ -93,17 +93,14 @@ def _megatron(
     for layout in layouts(space, decoder, job, hardware, fallen):
         ranks = job.gpus // layout.model_ranks
         shares = (False, True) if ranks * layout.cp > 1 else (False,)
-        splits = tuple(
-            split for split in _splits(len(decoder.kinds), layout.pp) if _within(split[2], space.virtual_stages)
-        )
         ways = [_recomputing(layout, each) for each in RECOMPUTE if not space.recompute or each in space.recompute]
         for size in _chosen(space.micro_batch, powers(LARGEST_MICRO_BATCH)):
             if job.global_batch % (size * ranks):
                 continue
             # Interleaved schedules take micro-batches in groups as large as the pipeline.
             grouped = job.global_batch % (size * ranks * layout.pp) == 0
-            fitting = splits if grouped else tuple(split for split in splits if split[2] == 1)
-            for way in ways if fitting else ():
+            fitting = splits(len(decoder.kinds), layout.pp, space.virtual_stages, grouped=grouped)
+            for way in ways if fitting.ways else ():
                 yield Frame(Execution(job.gpus, way, size, overlap=ranks > 1), fitting, shares)
 
 
@@ -124,7 +121,7 @@ def layouts(
                 for pp in _chosen(space.pp, divisors(job.gpus // (tp * cp))):
                     if (job.gpus // pp) % (experts.ep * experts.etp):
                         fallen["experts do not divide the GPUs of a pipeline rank"] += 1
-                    elif not _splits(len(decoder.kinds), pp):
+                    elif not splits(len(decoder.kinds), pp, (), grouped=True).ways:
                         fallen["more pipeline ranks than layers"] += 1
                     else:
                         yield experts if pp == 1 else evolve(experts, pp=pp)
@@ -153,38 +150,6 @@ def _sequence_misfits(layout: Layout, seq: int) -> list[str]:
     return [f"sequences of {seq} tokens are no multiple of {multiple}"] if seq % multiple else []
 
 
-@cache
-def _splits(num_layers: int, pp: int) -> tuple[tuple[int | None, int | None, int], ...]:
-    """(layers of the first rank, of the last, virtual stages); None: as many as elsewhere."""
-    if pp == 1:
-        return ((None, None, 1),)
-    found = []
-    for first, last in _ends(num_layers, pp):
-        for virtual in range(1, max(1, num_layers // pp) + 1):
-            layout = Layout(pp=pp, virtual_stages=virtual, first_stage_layers=first, last_stage_layers=last)
-            try:
-                place(num_layers, layout)
-            except PlacementError:
-                continue
-            found.append((first, last, virtual))
-    return tuple(found)
-
-
-def _ends(num_layers: int, pp: int) -> Iterator[tuple[int | None, int | None]]:
-    if num_layers % pp == 0:
-        yield None, None
-    if pp == 2:
-        yield from ((first, num_layers - first) for first in range(num_layers + 1) if first * 2 != num_layers)
-        return
-    for middle in range(1, num_layers):
-        ends = num_layers - middle * (pp - 2)
-        yield from (
-            (first, ends - first)
-            for first in range(middle + 1)
-            if 0 <= ends - first <= middle and not first == ends - first == middle
-        )
-
-
 def _deepspeed(space: Space, job: Job) -> Iterator[Frame]:
     ways: tuple[Recompute, ...] = tuple(each for each in RECOMPUTE if not space.recompute or each in space.recompute)
     for size in _chosen(space.micro_batch, powers(LARGEST_MICRO_BATCH)):
@@ -194,7 +159,7 @@ def _deepspeed(space: Space, job: Job) -> Iterator[Frame]:
             if stage or not offload:
                 layout, zero = Layout(recompute=recompute), Zero(stage=stage, offload=offload)
                 alone = Execution(job.gpus, layout, size, engine="deepspeed", zero=zero)
-                yield Frame(alone, ((None, None, 1),), (False,))
+                yield Frame(alone, Splits((EVEN,)), (False,))
 
 
 def powers(limit: int) -> tuple[int, ...]:
