@@ -1,9 +1,14 @@
 """Published step times beside estimates: what is fitted, what is held out, and how far off the rows held out are."""
 
-import pytest
+from pathlib import Path
 
-from benchmarks.published_rows import FITTED, fit_a100, held_out_median, result, rows
+import pytest
+from attrs import evolve
+
+from benchmarks.published_rows import FITTED, fit_a100, held_out_median, markdown, result, rows
+from components.language.costs.decoder import GptCosts
 from composer.plans.hardware_file import load_hardware
+from composer.plans.time import time_of
 
 pytestmark = pytest.mark.slow  # Gemma's inventory is built with torch
 
@@ -30,10 +35,25 @@ def test_the_shipped_a100_is_that_fit(found: list):
         assert getattr(shipped, name) == pytest.approx(getattr(fitted, name), abs=6e-4)
 
 
+def test_published_stacks_move_and_send_less_than_this_projects_own(found: list):
+    row = next(row for row in found if row.name == "Qwen3-30B-A3B").observation
+    own = evolve(row, model=evolve(row.model, decoder=GptCosts(row.model.decoder.section)))
+    hardware = load_hardware("h100")
+    theirs, ours = (time_of(each.model, each.job, each.execution, hardware) for each in (row, own))
+    assert theirs.nodes["language_model"].likely < 0.95 * ours.nodes["language_model"].likely
+    assert theirs.expert_parallel.likely < 0.3 * ours.expert_parallel.likely
+
+
 def test_half_of_the_rows_held_out_are_within_15_percent(found: list):
     table = [result(row) for row in found]
     assert sum(row["use"] == "held out" for row in table) == 10
     assert held_out_median(table) <= 0.15
+
+
+def test_the_page_shows_what_the_benchmark_prints(found: list):
+    page = (Path(__file__).parents[1] / "docs" / "planning-time.md").read_text(encoding="utf-8")
+    printed = markdown([result(row) for row in found]).splitlines()
+    assert [line for line in printed if line and line not in page] == []
 
 
 def test_every_row_of_megatrons_table_is_within_its_interval(found: list):

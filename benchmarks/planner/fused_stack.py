@@ -5,7 +5,7 @@ tokens with DeepEP: one copy to each node that holds one of a token's experts. T
 gates with single operations, and sends every copy.
 """
 
-from attrs import evolve, frozen
+from attrs import define, evolve
 
 from components.language.costs.decoder import GptCosts
 from components.language.work.layer import messages_of_layer, work_of_layer
@@ -16,22 +16,23 @@ FUSED = {"rotation": 2 / 9, "gate": 3 / 7, "dispatch": 8 / 18, "experts": 3 / 13
 weight in one kernel, for 14 + 12 bytes of an element."""
 
 
-@frozen(slots=False)
+@define(slots=False, eq=False)
 class FusedStack(GptCosts):
     """A decoder as the published runs compute it. nodes: that its expert-parallel ranks stand on."""
 
     nodes: int = 1
 
-    def _layer(self, kind: str, setting: Setting) -> Costs:
+    def layer(self, kind: str, setting: Setting) -> Costs:  # type: ignore[override]
         """As of the decoder, with fewer bytes; only time is asked for, in layouts too that this project refuses."""
         experts = self.section.layers.kinds[kind].ffn.experts
         messages = messages_of_layer(self.section, kind, setting)
         if experts is not None:
             messages = fewer_copies(messages, self.nodes, experts.top_k)
-        return Costs(tuple(map(_fused, work_of_layer(self.section, kind, setting))), (), messages)
+        return Costs(tuple(map(fused, work_of_layer(self.section, kind, setting))), (), messages)
 
 
-def _fused(work: Work) -> Work:
+def fused(work: Work) -> Work:
+    """An operation with the bytes of the fused kernel it is part of."""
     name = "gate" if work.part == "dense" else work.part
     return evolve(work, bytes=work.bytes * FUSED[name]) if work.kind == "elementwise" and name in FUSED else work
 

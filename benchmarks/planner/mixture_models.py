@@ -12,11 +12,11 @@ from functools import cached_property
 
 from attrs import frozen
 
-from benchmarks.planner.fused_stack import FUSED, fewer_copies
+from benchmarks.planner.fused_stack import fewer_copies, fused
 from benchmarks.planner.parameters import NODE, experts_of
-from components.language.gpt_declaration import Attention, Experts, FeedForward, Layer, Rope
+from components.language.gpt_declaration import Attention, Experts
 from components.language.work.attention import core_attention
-from components.language.work.feed_forward import feed_forward_work
+from components.language.work.feed_forward import expert_work
 from components.language.work.layer import tensor_parallel
 from components.language.work.operations import addition, linear, norm, python
 from components.language.work.sizes import Tokens
@@ -103,26 +103,13 @@ class Mixture:
             flops = tokens.whole * self.scan[kind] / tp
             yield Work("core_attention", "attention", flops, 0, 20, backward=2.5, slowdown=3.0)
         yield python("attention")
-        ffn = FeedForward(experts=self.experts[kind], branch_norms=False) if kind in self.experts else None
         width = self.dense[kind] / tp
         yield linear("dense", tokens.whole, self.hidden, 2 * width, setting)
         yield Work("dense", "elementwise", 0, 6 * tokens.whole * width, 1, backward=1.9)
         yield linear("dense", tokens.whole, width, self.hidden, setting)
-        if ffn is not None:
-            layer = Layer(Attention(1, 1, 2), Rope(1e4), ffn)
-            for work in feed_forward_work(layer, self.hidden, setting):
-                share = FUSED.get(work.part, 1.0) if work.kind == "elementwise" else 1.0
-                yield Work(
-                    work.part,
-                    work.kind,
-                    work.flops,
-                    work.bytes * share,
-                    work.launches,
-                    work.backward,
-                    work.weight_backward,
-                    work.model_flops,
-                    work.slowdown,
-                )
+        yield norm("norms", tokens.split * self.hidden, setting)
+        if kind in self.experts:
+            yield from map(fused, expert_work(self.experts[kind], self.hidden, setting))
         for _ in range(2):
             yield addition("residual", tokens.split * self.hidden, setting)
         yield python("layer")

@@ -26,6 +26,10 @@ class Layers:
     sorts: tuple[Sort, ...]
     before: tuple[tuple[int, ...], ...]
 
+    def __len__(self) -> int:
+        """How many layers there are."""
+        return len(self.before) - 1
+
     def within(self, layers: range) -> list[int]:
         """How many of each sort a stretch of layers has."""
         return [stop - start for start, stop in zip(self.before[layers.start], self.before[layers.stop], strict=True)]

@@ -88,7 +88,7 @@ class Pipeline:
         Raises:
             PlacementError: the layers cannot be dealt out so.
         """
-        chunks = place(len(blocks.layers.before) - 1, layout)
+        chunks = place(len(blocks.layers), layout)
         ranks = [0.0] * layout.pp
         for chunk in chunks:
             ranks[chunk.rank] += blocks.seconds(chunk)

@@ -128,6 +128,31 @@ def test_a_layer_starts_and_moves_about_what_it_says(graph: Graph, dtype: torch.
     assert said == pytest.approx(counted.inside(counted.bytes, place, "core_attention"), rel=0.1)
 
 
+PLACES = {
+    ("rotation", "attention"): lambda place: place == "self_attention",
+    ("router",): lambda place: place.startswith("mlp.experts.router"),
+    ("experts",): lambda place: place.startswith("mlp.experts.experts"),
+    ("dispatch",): lambda place: place == "mlp.experts",
+    ("dense",): lambda place: place == "mlp.dense",
+    ("norms",): lambda place: "norm" in place and "router" not in place,
+    ("residual",): lambda place: place in {"", "mlp"},
+}
+"""Parts, and the modules within a layer that run them."""
+
+
+@pytest.mark.parametrize("number", [0, 1])
+@pytest.mark.parametrize("parts", PLACES, ids="-".join)
+def test_a_part_moves_about_what_it_says(
+    graph: Graph, dtype: torch.dtype, counted: Count, number: int, parts: tuple[str, ...]
+):
+    section, layer = graph.decoder().config, f"language_model.decoder.layers.{number}"
+    work = work_of_layer(section, section.layers.order[number], setting(dtype))
+    said = sum(each.bytes for each in work if each.part in parts and each.kind == "elementwise")
+    places = {place: place.removeprefix(layer).removeprefix(".") for place in counted.bytes if place.startswith(layer)}
+    seen = sum(counted.bytes[place] for place, within in places.items() if PLACES[parts](within))
+    assert said == pytest.approx(seen, rel=0.15)
+
+
 def test_the_backward_pass_multiplies_twice_as_much(graph: Graph, dtype: torch.dtype, counted: Count):
     section = graph.decoder().config
     layers = [work_of_layer(section, kind, setting(dtype)) for kind in section.layers.order]
