@@ -59,6 +59,8 @@ ALONE = (
     Case("block by block bf16", model="dense", precision="bf16", seq=160, trains=FROZEN_TOWER, by_blocks=True),
     Case("layers again bf16", Layout(recompute="full"), precision="bf16", model="dense", images=1),
 )
+PEAKS = [case for case in ALONE if not case.by_blocks and ("vision_tower" not in case.trains or not case.images)]
+"""Settings in which whole steps are followed: what lives for a moment within towers is not planned."""
 TOGETHER = (
     Case("tp2 dense", Layout(tp=2), model="dense"),
     Case("tp2 dense bf16, frozen tower", Layout(tp=2), model="dense", precision="bf16", trains=FROZEN_TOWER, seq=256),

@@ -38,6 +38,18 @@ class Made(TorchDispatchMode):
         return sum(size for key, (ref, size) in self._made.items() if key != output and not ref.expired())
 
 
+class Peak(Made):
+    """Adds up, at every operation, what is there of what was made."""
+
+    most = 0
+
+    def __torch_dispatch__(self, operation: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = super().__torch_dispatch__(operation, types, args, kwargs)
+        self._made = {key: entry for key, entry in self._made.items() if not entry[0].expired()}
+        self.most = max(self.most, sum(size for _, size in self._made.values()))
+        return result
+
+
 class Saved:
     """Remembers every storage that autograd saves; the way most people count, blind to checkpoints and caches."""
 
@@ -73,6 +85,14 @@ def count(model: torch.nn.Module, forward: Callable[[], Tensor], given: list[Ten
     with Made(known) as made, torch.autograd.graph.saved_tensors_hooks(saved, _same):
         output = forward()
     return {"alive": made.alive(output), "saved": saved.bytes}
+
+
+def peak(step: Callable[[], None], known: list[Tensor]) -> int:
+    """Most bytes at once of a forward and backward pass, without what is known to be there anyway; runs twice."""
+    step()
+    with Peak(known) as most:
+        step()
+    return most.most
 
 
 def _same(tensor: Tensor) -> Tensor:

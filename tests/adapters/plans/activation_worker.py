@@ -13,14 +13,14 @@ import torch
 from megatron.core import parallel_state
 from torch import Tensor, distributed
 
-from adapters.megatron import runtime
+from adapters.megatron import replicas, runtime
 from adapters.megatron.start import build_stages
 from adapters.training.settings import Stage, Training
 from adapters.training.stages import freeze_all_but
 from components.language import core_attention
 from components.language.attention_blocks import BLOCK_QUERIES, TABLE_PAIRS
-from tests.adapters.plans.activation_cases import ALONE, TOGETHER, Case, batch_of, graph_of
-from tests.adapters.plans.activation_counter import count
+from tests.adapters.plans.activation_cases import ALONE, PEAKS, TOGETHER, Case, batch_of, graph_of
+from tests.adapters.plans.activation_counter import count, peak
 
 
 def counted(case: Case) -> dict[str, int]:
@@ -54,9 +54,33 @@ def _received(case: Case, width: int) -> Tensor:
     return torch.randn(case.seq, case.micro_batch, width, dtype=dtype, requires_grad=True)
 
 
+def peak_of(case: Case) -> int:
+    """Of a step; gradients are summed in buffers that are there anyway."""
+    graph = graph_of(case.model)
+    stage = Stage("case", 1, case.trains)
+    settings = Training(stages=(stage,), layout=case.layout, precision=case.precision)  # type: ignore[arg-type]
+    models = build_stages(graph, settings)
+    freeze_all_but(models[0], graph, stage)
+    models[0].train()
+    wrapped: list[Any] = list(replicas.wrap(models, settings))
+    batch = batch_of(case, graph)
+
+    def step() -> None:
+        losses, mask = wrapped[0](**batch)
+        (losses * mask).sum().backward()
+
+    buffers = [buffer.grad_data for buffer in wrapped[0].buffers + wrapped[0].expert_parallel_buffers]
+    found = peak(step, [*models[0].parameters(), *models[0].buffers(), *batch.values(), *buffers])
+    runtime.leave()
+    return found
+
+
 if __name__ == "__main__":
     torch.set_num_threads(1)
     runtime.join()
     cases = ALONE if distributed.get_world_size() == 1 else TOGETHER
     found = {case.name: counted(case) for case in cases}
+    if cases is ALONE:
+        for case in PEAKS:
+            found[case.name]["peak"] = peak_of(case)
     Path(f"{sys.argv[1]}.{distributed.get_rank()}").write_text(json.dumps(found), encoding="utf-8")

@@ -7,6 +7,7 @@ from composer.edges import MaskEdge
 from composer.plans.inventory import Inventory
 from composer.plans.job import Job
 from composer.plans.memory.activations import stage_bytes
+from composer.plans.memory.ranks import fullest
 from composer.plans.memory.setting import setting_of
 from composer.plans.memory.towers import Images
 from composer.plans.model import PlannedModel
@@ -42,6 +43,14 @@ def job_of(case: Case) -> Job:
         precision=case.precision,  # type: ignore[arg-type]
         implementation="local",
     )
+
+
+def planned_peak(case: Case) -> int:
+    """Of a step on one rank, without parameters and their states."""
+    model, job = planned_model(case.model, case.trains), job_of(case)
+    setting = setting_of(model, job, case.layout, case.micro_batch, "cpu")
+    [chunk] = place(len(model.decoder.kinds), case.layout)
+    return fullest((stage_bytes(model, chunk, setting, Images.of(job)),), (1,)).total
 
 
 def planned(case: Case) -> list[dict[str, int]]:

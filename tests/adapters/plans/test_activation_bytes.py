@@ -10,11 +10,12 @@ from pathlib import Path
 import pytest
 
 from components.language.costs import core_attention
-from tests.adapters.plans.activation_cases import ALL, ALONE, DECODER, TOGETHER, Case
-from tests.adapters.plans.planned_bytes import planned
+from tests.adapters.plans.activation_cases import ALL, ALONE, DECODER, PEAKS, TOGETHER, Case
+from tests.adapters.plans.planned_bytes import planned, planned_peak
 from tests.torchrun import torchrun
 
 BOUND = 0.05
+PEAK_BOUND = 0.1
 
 pytestmark = pytest.mark.slow
 
@@ -77,6 +78,12 @@ def test_what_autograd_saves_is_there(case: Case, counts: dict[str, list[dict[st
     """The usual way of counting never finds more than the other, and less only where checkpoints and caches hold on."""
     for count in counts[case.name]:
         assert 0 < count["saved"] <= count["alive"]
+
+
+@pytest.mark.parametrize("case", PEAKS, ids=lambda case: case.name)
+def test_planned_peak_is_near_the_count(case: Case, counts: dict[str, list[dict[str, int]]]):
+    """The bound that peaks have on a card."""
+    assert planned_peak(case) == pytest.approx(counts[case.name][0]["peak"], rel=PEAK_BOUND)
 
 
 def test_settings_differ():
