@@ -1,12 +1,14 @@
 """Layouts a decoder cannot run in: what plans say, and what the engine does when a model is built so."""
 
+from typing import Any
+
 import pytest
 
 from components.language.costs.misfits import misfits
 from composer.plans.layout import Layout
 from tests.adapters.plans.activation_cases import graph_of
 
-SP = {"tp": 2, "sequence_parallel": True}
+SP: dict[str, Any] = {"tp": 2, "sequence_parallel": True}
 REFUSED = (
     ("dense", Layout(tp=4), "2 key/value heads of full_attention layers cannot be split over 4"),
     ("dense", Layout(tp=3), "a vocabulary of 640 cannot be split over 3"),
