@@ -10,7 +10,7 @@ from composer.plans.memory import memory_of
 from composer.plans.memory.bounds import least
 from composer.plans.model import PlannedModel
 from composer.plans.search.space import Frame, Space, frames
-from composer.plans.time import estimate, shortest
+from composer.plans.time import estimate, quickest, shortest
 
 
 class Planner:
@@ -41,6 +41,10 @@ class Planner:
     def estimate(self, execution: Execution, memory: tuple[RankMemory, ...]) -> Estimate:
         """Memory, time and rates."""
         return estimate(self.model, self.job, execution, self.hardware, memory)
+
+    def quickest(self, execution: Execution) -> float:
+        """Seconds that an execution is no faster than, found without playing its schedule."""
+        return quickest(self.model, self.job, execution, self.hardware)
 
     def shortest(self, frame: Frame) -> float:
         """Seconds, were the pipeline perfectly even, never idle, and nothing waited for."""

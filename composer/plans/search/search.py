@@ -33,6 +33,10 @@ class Judge(Protocol):
         """Everything said of an execution."""
         ...
 
+    def quickest(self, execution: Execution) -> float:
+        """Seconds that an execution is no faster than."""
+        ...
+
     def shortest(self, frame: Frame) -> float:
         """Seconds that no execution of the frame is faster than."""
         ...
@@ -114,9 +118,9 @@ def search(judge: Judge, frames: Iterable[Frame], places: int = PLACES) -> Found
             size = max(rank.memory.total for rank in memory)
             if size > judge.limit:
                 missed.offer(size, execution, memory)
-            else:
+            elif judge.quickest(execution) <= beat:
                 best.offer(judge.estimate(execution, memory))
-        beat = best.last()
+                beat = best.last()
     ordered = tuple(best.ordered())
     return Found(
         ordered,
@@ -154,9 +158,10 @@ class _Missed:
             execution = miss[1]
             firsts.setdefault((*_sizes(execution), execution.micro_batch, execution.layout.recompute), miss)
         for _, execution, memory in [*firsts.values(), *ordered[:MISSES]]:
-            estimate = self.judge.estimate(execution, memory)
-            if estimate.time.total.likely < best.time.total.likely:
-                return estimate
+            if self.judge.quickest(execution) < best.time.total.likely:
+                estimate = self.judge.estimate(execution, memory)
+                if estimate.time.total.likely < best.time.total.likely:
+                    return estimate
         return None
 
 

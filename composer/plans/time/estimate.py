@@ -36,7 +36,7 @@ def time_of(model: PlannedModel, job: Job, execution: Execution, hardware: Hardw
     def interval(seconds: float) -> Interval:
         return Interval(seconds * (1 - spread), seconds, seconds * (1 + spread)) if seconds else NOTHING
 
-    waiting = pipeline.bubble + _between_stages(clock, execution, micro_batches)
+    waiting = pipeline.waiting(micro_batches) + _between_stages(clock, execution, micro_batches)
     return StepTime(
         nodes={name: interval(seconds * micro_batches) for name, seconds in pipeline.nodes.items()},
         attention=interval(rest.attention * micro_batches),
@@ -86,6 +86,19 @@ def shortest(model: PlannedModel, job: Job, execution: Execution, hardware: Hard
     data = max(execution.data_ranks * layout.cp, 1)
     elements = trained.dense / data + trained.expert / max(execution.expert_data_ranks, 1)
     return computing + elements / layout.pp * 28 / clock.rates.memory
+
+
+def quickest(model: PlannedModel, job: Job, execution: Execution, hardware: Hardware) -> float:
+    """Seconds that `time_of` is not below, without playing the schedule of virtual stages.
+
+    Raises:
+        PlacementError: the layers cannot be dealt out over pipeline ranks so.
+    """
+    clock = clock_of(model, job, hardware)
+    pipeline, micro_batches = clock.pipeline(execution), execution.micro_batches(job.global_batch)
+    after = sum(_after(clock, execution, pipeline, micro_batches))
+    between = _between_stages(clock, execution, micro_batches)
+    return max(pipeline.ranks) * micro_batches + pipeline.bubble() + between + after
 
 
 def _after(clock: Clock, execution: Execution, pipeline: Pipeline, micro_batches: int) -> tuple[float, float]:

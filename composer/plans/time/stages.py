@@ -9,6 +9,7 @@ from attrs import frozen
 from composer.plans.layout import Layout
 from composer.plans.placement import Chunk, place
 from composer.plans.time.block import BlockTime
+from composer.plans.time.interleaved import seconds
 from composer.plans.time.layers import Layers
 
 
@@ -71,15 +72,27 @@ class Blocks:
 class Pipeline:
     """One micro-batch on all pipeline ranks, in seconds.
 
-    ranks: of each. nodes, rest: computing of each node and everything else, on the slowest rank, which the others wait
-    for. bubble: that it waits while the pipeline fills and drains: the first micro-batch passes the other ranks before
-    and after, with virtual stages only one stage of each.
+    stages: of each virtual stage, of each rank. ranks: of each. nodes, rest: computing of each node and everything
+    else, on the slowest rank, which the others wait for.
     """
 
+    stages: tuple[tuple[float, ...], ...]
     ranks: tuple[float, ...]
     nodes: dict[str, float]
     rest: BlockTime
-    bubble: float
+
+    def bubble(self) -> float:
+        """Seconds that the slowest rank waits at least while the pipeline fills and drains.
+
+        The first micro-batch passes the other ranks before and after, with virtual stages only one stage of each.
+        """
+        return (sum(self.ranks) - max(self.ranks)) / len(self.stages)
+
+    def waiting(self, micro_batches: int) -> float:
+        """Seconds of a step that the slowest rank does not compute."""
+        if len(self.stages) == 1:
+            return self.bubble()
+        return max(self.bubble(), seconds(self.stages, micro_batches) - micro_batches * max(self.ranks))
 
     @classmethod
     def of(cls, blocks: Blocks, layout: Layout, decoder: str) -> "Pipeline":
@@ -89,12 +102,13 @@ class Pipeline:
             PlacementError: the layers cannot be dealt out so.
         """
         chunks = place(len(blocks.layers), layout)
-        ranks = [0.0] * layout.pp
+        stages = [[0.0] * layout.pp for _ in range(layout.virtual_stages)]
         for chunk in chunks:
-            ranks[chunk.rank] += blocks.seconds(chunk)
+            stages[chunk.virtual][chunk.rank] = blocks.seconds(chunk)
+        ranks = tuple(map(sum, zip(*stages, strict=True)))
         slowest = ranks.index(max(ranks))
         nodes, rest = blocks.parts([chunk for chunk in chunks if chunk.rank == slowest], decoder)
-        return cls(tuple(ranks), nodes, rest, (sum(ranks) - ranks[slowest]) / layout.virtual_stages)
+        return cls(tuple(map(tuple, stages)), ranks, nodes, rest)
 
 
 def _dot(counts: Sequence[int], seconds: Sequence[float]) -> float:

@@ -40,6 +40,10 @@ class MadeUp:
         seconds = Interval.exact(number(self.seed, "time", execution, self.values))
         return Estimate(execution, memory, StepTime(nodes={"all": seconds}), Interval(0, 0, 0), Interval(0, 0, 0))
 
+    def quickest(self, execution: Execution) -> float:
+        below = number(self.seed, "quickest", execution, 8) - 1
+        return number(self.seed, "time", execution, self.values) * (1 - LOWEST * below)
+
     def shortest(self, frame: Frame) -> float:
         below = number(self.seed, "bound", frame.execution, 8) - 1
         best = min(number(self.seed, "time", each, self.values) for each in frame.executions())

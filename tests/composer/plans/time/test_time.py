@@ -4,14 +4,15 @@ import time
 
 import pytest
 from attrs import evolve
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from composer.plans.execution import Execution
 from composer.plans.job import Job
 from composer.plans.layout import Layout, Zero
 from composer.plans.placement import PlacementError
-from composer.plans.time import estimate, shortest, time_of
+from composer.plans.time import estimate, interleaved, quickest, shortest, time_of
+from composer.plans.timeline import StageTime, play
 from tests.composer.plans.time.models import LAYERS, job, machine, model
 
 STEP = LAYERS * 3e-3
@@ -165,13 +166,31 @@ def test_nothing_is_faster_than_the_shortest(
     layout = Layout(tp, pp, virtual, first_stage_layers=first, last_stage_layers=last)
     found, asked, gpus = model(frozen, tower=True, head_ms=2), job(pp * tp * 2, 8, images), pp * tp * 2
     base = Execution(gpus, Layout(tp, pp), overlap=True)
+    assume(virtual == 1 or base.micro_batches(asked.global_batch) % pp == 0)
     try:
-        seconds = time_of(
-            found, asked, evolve(base, layout=layout, distributed_optimizer=shared), machine()
-        ).total.likely
+        one = evolve(base, layout=layout, distributed_optimizer=shared)
+        seconds = time_of(found, asked, one, machine()).total.likely
     except PlacementError:
         return
     assert shortest(found, asked, base, machine()) <= seconds * (1 + 1e-9)
+    assert quickest(found, asked, one, machine()) <= seconds * (1 + 1e-9)
+
+
+@pytest.mark.parametrize(("pp", "virtual", "count"), [(2, 2, 16), (4, 3, 32), (4, 2, 8), (3, 4, 60)])
+def test_virtual_stages_that_differ_take_as_long_as_their_schedule(pp: int, virtual: int, count: int):
+    """A rank with a slow and a fast virtual stage holds the others up, though together they are no slower."""
+    stages = [[1.0] * pp for _ in range(virtual)]
+    for own in stages:
+        own[0] = 0.5
+    stages[0][0] += 0.5 * virtual
+    times = tuple(
+        StageTime(rank, number, each / 3, each * 2 / 3)
+        for number, of_rank in enumerate(stages)
+        for rank, each in enumerate(of_rank)
+    )
+    found = interleaved.seconds(tuple(map(tuple, stages)), count)
+    assert found == pytest.approx(play(times, count).total, rel=0.01)
+    assert found > 1.02 * count * virtual
 
 
 def test_twenty_thousand_executions_take_about_a_second():
