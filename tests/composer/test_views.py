@@ -123,6 +123,7 @@ def test_json_has_ports_fields_and_order(model: Graph) -> None:
         "to": "decoder.embeddings",
         "at": ["image"],
         "mode": "replace",
+        "interrupted": False,
     }
     assert data["edges"][5]["rules"]["local"] == "(causal | same_run(image)) & window(64)"
 
