@@ -7,7 +7,15 @@ import sys
 from pathlib import Path
 
 import pytest
-from transformers import Gemma4Config, LlamaConfig, LlavaConfig, MistralConfig, Qwen2Config, Qwen3MoeConfig
+from transformers import (
+    Gemma4Config,
+    LlamaConfig,
+    LlavaConfig,
+    Mistral3Config,
+    MistralConfig,
+    Qwen2Config,
+    Qwen3MoeConfig,
+)
 
 from adapters.huggingface.config import plain
 from adapters.huggingface.config_cache import cache_dir
@@ -206,5 +214,8 @@ def test_a_decoder_without_layer_types_has_one_kind(text, kind, head_dim, kv_hea
     assert plain(found) == found
 
 
-def test_a_tower_with_a_vocabulary_is_no_decoder():
-    assert "kinds" not in plain(LlavaConfig())["vision_config"]
+@pytest.mark.parametrize("config", [LlavaConfig(), Mistral3Config()], ids=lambda config: config.model_type)
+def test_a_tower_with_a_vocabulary_is_no_decoder(config):
+    found = plain(config)["vision_config"]
+    assert "vocab_size" in found
+    assert "kinds" not in found

@@ -1,5 +1,6 @@
 """Names in files that differ from those in memory, experts stored one by one, and layouts of older versions."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -76,13 +77,19 @@ def test_a_name_that_transformers_does_not_know_is_still_surplus(written, tmp_pa
         import_weights(build(graph), tmp_path)
 
 
-def test_one_tensor_under_an_old_and_a_new_name_is_not_taken_twice(written, tmp_path):
+@pytest.mark.parametrize(
+    ("name", "other"),
+    [
+        ("vision_tower.pre_layrnorm.weight", "vision_tower.vision_model.pre_layrnorm.weight"),
+        ("multi_modal_projector.linear_1.weight", "model.multi_modal_projector.linear_1.weight"),
+    ],
+)
+def test_one_tensor_under_an_old_and_a_new_name_is_not_taken_twice(written, tmp_path, name, other):
+    """Whichever comes first in the file."""
     graph, folder = written
     tensors = load_file(folder / SINGLE)
-    name = "vision_tower.pre_layrnorm.weight"
-    tensors[name.replace("vision_tower.", "vision_tower.vision_model.")] = tensors[name].clone()
-    save_file(tensors, tmp_path / SINGLE)
-    with pytest.raises(CheckpointError, match=r"surplus: vision_tower\.vision_model"):
+    save_file(tensors | {other: tensors[name].clone()}, tmp_path / SINGLE)
+    with pytest.raises(CheckpointError, match=f"surplus: {re.escape(other)}"):
         import_weights(build(graph), tmp_path)
 
 
