@@ -23,6 +23,11 @@ class Pack:
         },
     )
 
+    def __str__(self) -> str:
+        if self.drop_first is not None:
+            return f"drop first {self.drop_first}"
+        return f"pixel shuffle {self.pixel_shuffle}"
+
     @property
     def block(self) -> int:
         """Side of the block of rows that becomes one row; 1 if none does, or if the ratio is none."""
