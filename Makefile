@@ -11,6 +11,7 @@ is_3_12 = $(1) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 12))' 2>/dev
 JOBS ?= 2
 VENV := .venv
 BIN := $(VENV)/bin
+SPECS := $(wildcard specs/*.yaml)
 STAMP := $(VENV)/.installed
 # One thread per test process: the cores are shared out between processes, not within them.
 # A file is tested by one process: what it launches on several ranks is launched once.
@@ -52,8 +53,8 @@ check: $(STAMP) ## what CI runs besides the tests: format, lint, types, import c
 	$(BIN)/lint-imports
 
 cards: $(STAMP) ## write docs/models/: parity with transformers, layouts against one rank; then the slow tests
-	$(BIN)/vlm-composer parity specs/gemma4_vl.yaml --card docs/models
-	$(BIN)/vlm-composer prove specs/gemma4_vl.yaml --layout all --write docs/models
+	for spec in $(SPECS); do $(BIN)/vlm-composer parity $$spec --card docs/models || exit 1; done
+	for spec in $(SPECS); do $(BIN)/vlm-composer prove $$spec --layout all --write docs/models || exit 1; done
 	$(ONE_THREAD) $(BIN)/python -m pytest -n $(JOBS) --dist loadfile -m slow -q
 
 boards: $(STAMP) ## the Weights & Biases log, with its package: twenty more, so apart from .venv's

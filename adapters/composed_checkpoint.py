@@ -62,7 +62,7 @@ def load_tensors(model: nn.Module, folder: Path) -> None:
         with reading(file, MAPPED_BYTES) as reader:
             for name, found in stored.items():
                 if found.file == file:
-                    tensors[name].copy_(reader.rows(name, found, (slice(None),)))
+                    tensors[name].copy_(reader.rows(found, (slice(None),)))
 
 
 def dtype_of(folder: Path) -> torch.dtype:

@@ -2,7 +2,7 @@
 
 A plain dict holds what differs between kinds of layers under `kinds`; transformers holds it under `per_layer_config`,
 by layer index, and keeps the values of the remaining layers as globals. Rules of the plain form, per config that has
-`layer_types`:
+`layer_types` (every decoder's has, also where transformers' class does not know the field):
 
     kinds.<kind>.head_dim, .num_key_value_heads, ...   effective values; the global key is gone
     kinds.<kind>.head_dim beside a global `null`       derived from other fields: given back only if changed
@@ -73,6 +73,8 @@ def _build(cls: type["PreTrainedConfig"], plain: dict[str, Any]) -> "PreTrainedC
     kinds = plain.get("kinds")
     if not kinds:
         return _construct(cls, settings)
+    if "layer_types" not in {field.name for field in fields(cls)}:
+        del settings["layer_types"]
     overrides = _move_kinds_back(cls, settings, kinds, plain["layer_types"])
     if overrides:
         return _construct(cls, settings | {"per_layer_config": overrides})

@@ -3,7 +3,7 @@
 from collections import defaultdict
 from functools import cached_property
 from graphlib import TopologicalSorter
-from typing import Any
+from typing import Any, Literal
 
 from attrs import field, frozen
 
@@ -12,7 +12,7 @@ from composer.origins import Origins
 from composer.registry import Component, Ports, components
 from composer.stages import FreezeStage
 
-__all__ = ["Edge", "Graph", "HfSection", "Input", "Node", "Ref"]
+__all__ = ["Edge", "Graph", "HfSection", "Input", "Node", "Ref", "Stored"]
 
 OUT = "out"
 IN = "in"
@@ -39,12 +39,34 @@ class Node:
 
 
 @frozen
+class Stored:
+    """How the files of a checkpoint differ from the model in transformers' memory."""
+
+    names: dict[str, str] = field(
+        factory=dict,
+        metadata={
+            "description": "Beginnings of names in memory, each with what stands there in the files; the longest that "
+            "fits is taken."
+        },
+    )
+    experts: Literal["stacked", "each"] = field(
+        default="stacked",
+        metadata={
+            "description": "stacked: all experts of a layer in one tensor, gate and up together, as in memory. each: "
+            "gate_proj, up_proj and down_proj of every expert."
+        },
+    )
+
+
+@frozen
 class HfSection:
-    """The Hugging Face model class a spec stands for, the version it needs, and the configuration used by default."""
+    """The Hugging Face model class a spec stands for, the version it needs, its configurations, and its files."""
 
     architecture: str
     requires: str | None = None
     default: str | None = None
+    also: tuple[str, ...] = ()
+    stored: Stored | None = None
 
 
 @frozen

@@ -88,8 +88,14 @@ def _resolve(source: _Source, tree: Tree, hf: Mapping[str, Any] | None, texts: S
     reading = read_document(tree, collector)
     source.problems += collector.problems
     origins = Origins(tree, {source.file: source.text}, {c.path: c.value.file for c in overrides if c.on_hf})
-    source.problems += origins.problems(_findings(reading))
+    source.problems += origins.problems([*_also_findings(source, reading.graph), *_findings(reading)])
     return evolve(reading.graph, hf_config=config or {}, origins=origins)
+
+
+def _also_findings(source: _Source, graph: Graph) -> Iterator[Finding]:
+    for number, name in enumerate(graph.hf.also if graph.hf else ()):
+        if maybe_config_file(source.file, name) is None:
+            yield Finding(f"hf.also[{number}]", f"no file {name} beside this spec or among the shipped ones.")
 
 
 def _findings(reading: Reading) -> Iterator[Finding]:
@@ -137,10 +143,7 @@ def _hf_config(
 
 
 def _default_config(source: _Source, default: Tree) -> dict[str, Any]:
-    import specs  # data only; imported here because only this needs the folder
-
-    folders = [Path(source.file).parent, *map(Path, specs.__path__)]
-    file = next((found for folder in folders if (found := folder / default.value).is_file()), None)
+    file = maybe_config_file(source.file, default.value)
     if file is None:
         message = f"no file {default.value} beside this spec or among the shipped ones."
     else:
@@ -153,6 +156,14 @@ def _default_config(source: _Source, default: Tree) -> dict[str, Any]:
             message = f"{file}:{error.lineno}:{error.colno}: no JSON: {error.msg}."
     problem = Problem(default.location, "hf.default", message)
     raise SpecError([*source.problems, problem], {source.file: source.text})
+
+
+def maybe_config_file(spec: str | Path, name: str) -> Path | None:
+    """A file that a spec's `hf` section names: beside the spec, or among the shipped ones."""
+    import specs  # data only; imported here because only this needs the folder
+
+    folders = [Path(spec).parent, *map(Path, specs.__path__)]
+    return next((found for folder in folders if (found := folder / name).is_file()), None)
 
 
 def _read(path: Path, name: str) -> str:

@@ -14,7 +14,7 @@ import attrs
 from attrs import Attribute, field, frozen
 
 from composer.edges import KINDS
-from composer.graph import Edge, Input, Node
+from composer.graph import Edge, Input, Node, Stored
 from composer.path import Path
 from composer.registry import components
 from composer.stages import FreezeStage
@@ -39,6 +39,13 @@ class HfDocument:
         "Configuration used when none is given: a JSON file, relative to this file or to the shipped specs.",
         default=None,
     )
+    also: tuple[str, ...] = _described(
+        "More configurations of other structure, files like `default`: parity and proofs make a tiny model of each.",
+        default=(),
+    )
+    stored: Stored | None = _described(
+        "How checkpoint files differ from the model in transformers' memory; null: not at all.", default=None
+    )
     config: dict[str, Any] | None = _described(
         "The configuration itself, instead of a file; a dumped spec holds the one it was resolved against.",
         default=None,
@@ -49,7 +56,7 @@ class HfDocument:
 class InputDocument:
     """A tensor the model is called with."""
 
-    type: str = _described("What it holds: tokens, pixels, positions, features, mask; any fits all data edges.")
+    type: str = _described("What it holds: tokens, pixels, positions, sizes, features, mask; any fits all data edges.")
     shape: tuple[str | int, ...] = _described("Dimensions: a number, or a name that means one size everywhere.")
     optional: bool = _described("It may be absent; what it feeds is then not run.", default=False)
 

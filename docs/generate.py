@@ -81,7 +81,7 @@ def page() -> str:
 def document() -> Iterator[str]:
     """The top level, and the sections that are the same in every spec."""
     yield from ("## Top level\n", doc(Document), *table(Document))
-    yield from ("### hf\n", doc(HfDocument), *table(HfDocument))
+    yield from ("### hf\n", doc(HfDocument), *table(HfDocument, "hf"), *below(HfDocument, "hf"))
     yield from ("### inputs\n", "One mapping for each input. " + doc(InputDocument), *table(InputDocument))
     yield from ("### nodes\n", "One mapping for each node. " + doc(NodeDocument), *table(NodeDocument))
     yield from ("### stages\n", "One mapping for each stage. " + doc(FreezeStage), *table(FreezeStage))
@@ -94,7 +94,7 @@ def edges() -> Iterator[str]:
     yield "A list. `kind` says which of these an edge is.\n"
     for kind, edge in KINDS.items():
         ends = f"From {ports(edge.reads)} to {ports(edge.writes)}."
-        yield from (f"### {kind}\n", doc(edge), ends + "\n", *table(edge))
+        yield from (f"### {kind}\n", doc(edge), ends + "\n", *table(edge, kind), *below(edge, kind))
 
 
 def ports(port_types: tuple[str, ...]) -> str:
@@ -120,8 +120,7 @@ def nodes() -> Iterator[str]:
         yield f"### {component.name}\n"
         yield f"{doc(component.config).strip()} Role: {component.role}.\n"
         yield from table(component.config, component.name)
-        for part in parts(component.config):
-            yield from (f"#### {heading(part, component.name)}\n", doc(part), *table(part, component.name))
+        yield from below(component.config, component.name)
 
 
 def settings() -> Iterator[str]:
@@ -129,8 +128,13 @@ def settings() -> Iterator[str]:
     yield "## Training settings\n"
     yield "The second file of `vlm-composer train`; see [training](training.md). " + doc(Training)
     yield from table(Training, "training")
-    for part in parts(Training):
-        yield from (f"#### {heading(part, 'training')}\n", doc(part), *table(part, "training"))
+    yield from below(Training, "training")
+
+
+def below(config: type, owner: str) -> Iterator[str]:
+    """One section for each class that a configuration is made of."""
+    for part in parts(config):
+        yield from (f"#### {heading(part, owner)}\n", doc(part), *table(part, owner))
 
 
 def parts(config: type) -> Iterator[type]:

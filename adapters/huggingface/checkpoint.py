@@ -20,11 +20,12 @@ DTYPES = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF1
 
 @frozen
 class Stored:
-    """A tensor on disk. `dtype` is safetensors' word: F32, BF16, I8, F8_E4M3, …"""
+    """A tensor on disk, and its name there. `dtype` is safetensors' word: F32, BF16, I8, F8_E4M3, …"""
 
     file: Path
     shape: tuple[int, ...]
     dtype: str
+    name: str
 
 
 def read_index(directory: str | Path) -> dict[str, Stored]:
@@ -95,7 +96,9 @@ def _headers(path: Path) -> dict[str, Stored]:
     try:
         with safe_open(path, framework="pt") as file:
             slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
-            return {name: Stored(path, tuple(part.get_shape()), part.get_dtype()) for name, part in slices.items()}
+            return {
+                name: Stored(path, tuple(part.get_shape()), part.get_dtype(), name) for name, part in slices.items()
+            }
     except (SafetensorError, OSError) as error:
         raise CheckpointError(path, [f"not a readable safetensors file: {error}"]) from error
 
@@ -111,12 +114,14 @@ class RowReader:
         self.path, self.max_bytes, self.read = path, max_bytes, 0
         self._open: Any = None
 
-    def rows(self, name: str, stored: Stored, index: tuple[slice, ...]) -> torch.Tensor:
+    def rows(self, stored: Stored, index: tuple[slice, ...]) -> torch.Tensor:
         """A block of a tensor, all of a scalar. May be a view of the mapped file: copy it soon."""
         if self._open is None or self.read > self.max_bytes:
             self.close()
             self._open = safe_open(self.path, framework="pt").__enter__()
-        tensor: torch.Tensor = self._open.get_slice(name)[index] if stored.shape else self._open.get_tensor(name)
+        tensor: torch.Tensor = (
+            self._open.get_slice(stored.name)[index] if stored.shape else self._open.get_tensor(stored.name)
+        )
         self.read += tensor.numel() * tensor.element_size()
         return tensor
 

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from adapters.huggingface.checkpoint_error import CheckpointError
 from adapters.huggingface.rank_share import share_of
+from adapters.huggingface.stored_layout import stored_map
 from adapters.huggingface.stored_matrix import Matrix, Place
-from adapters.huggingface.weight_map import weight_map
 from adapters.huggingface.weight_plan import Slot, slots
 from composer.graph import Graph
 
@@ -99,7 +99,7 @@ def plan(graph: Graph, offered: Sequence[Sequence[Offer]]) -> list[Planned]:
             continue
         new = dict.fromkeys(offer.places, rank) | dict(before.sources)
         found[offer.name] = evolve(before, sources=tuple(sorted(new.items())))
-    names = [name for entry in weight_map(graph, ()) for name in entry.names]
+    names = [name for entry in stored_map(graph, ()) for name in entry.names]
     problems += [f"{name} is on no rank" for name in names if name not in found]
     problems += [problem for planned in found.values() for problem in _gaps(planned)]
     if problems:

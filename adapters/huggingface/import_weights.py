@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from adapters.huggingface.checkpoint import DTYPES, RowReader, Stored, read_index, reading
 from adapters.huggingface.checkpoint_error import CheckpointError
+from adapters.huggingface.loaded_names import under_known_names
 from adapters.huggingface.rank_share import share_of
 from adapters.huggingface.weight_plan import Slot, fresh_nodes, has_weights, held_elsewhere, slots
 from composer.graph import Graph
@@ -35,7 +36,8 @@ class Imported:
 def import_weights(model: nn.Module, source_dir: str | Path) -> Imported:
     """Fill the parameters and persistent buffers of a composed model from a checkpoint directory.
 
-    Every tensor of the checkpoint is used exactly once. Values are converted from the checkpoint's dtype to the
+    Every tensor of the checkpoint is used exactly once; names of an older layout are read as transformers reads them.
+    Values are converted from the checkpoint's dtype to the
     parameter's; nodes without `weights` in the spec keep what they have, and are named in the result. Nothing is
     written before all names and shapes fit. Reads a few MiB at a time: beside the model's own memory there is never a
     second copy of a tensor. In a parallel layout every rank calls this and reads only its own rows, columns, experts
@@ -50,10 +52,11 @@ def import_weights(model: nn.Module, source_dir: str | Path) -> Imported:
             refused.
     """
     source_dir = Path(source_dir)
-    stored = read_index(source_dir)
     places = slots(model)
     graph: Graph = model.config.graph  # type: ignore[union-attr, assignment]
     others = held_elsewhere(graph, share_of(model))
+    known = {other for name, slot in places.items() for other in (name, *slot.aliases)} | others[0]
+    stored = under_known_names(graph, read_index(source_dir), known, others[1])
     if problems := list(_problems(stored, places, *others)):
         raise CheckpointError(source_dir, problems)
     used = {_held_as(name, slot, stored): slot for name, slot in places.items()}
@@ -61,7 +64,7 @@ def import_weights(model: nn.Module, source_dir: str | Path) -> Imported:
     for path, names in _by_file(used, stored).items():
         with reading(path, MAPPED_BYTES) as reader:
             for name in names:
-                _fill(reader, name, stored[name], used[name])
+                _fill(reader, stored[name], used[name])
     changed = Counter((stored[name].dtype, str(slot.dtype)) for name, slot in used.items())
     return Imported(
         tensors=sum(name in stored for place, slot in places.items() for name in (place, *slot.aliases)),
@@ -110,9 +113,7 @@ def _check_aliases(source_dir: Path, stored: dict[str, Stored], places: dict[str
 def _same(first: str, other: str, stored: dict[str, Stored], slot: Slot) -> bool:
     one, two = stored[first], stored[other]
     with reading(one.file, MAPPED_BYTES) as left, reading(two.file, MAPPED_BYTES) as right:
-        return all(
-            torch.equal(left.rows(first, one, index), right.rows(other, two, index)) for index, _ in _blocks(slot)
-        )
+        return all(torch.equal(left.rows(one, index), right.rows(two, index)) for index, _ in _blocks(slot))
 
 
 def _by_file(used: dict[str, Slot], stored: dict[str, Stored]) -> dict[Path, list[str]]:
@@ -122,9 +123,9 @@ def _by_file(used: dict[str, Slot], stored: dict[str, Stored]) -> dict[Path, lis
     return files
 
 
-def _fill(reader: RowReader, name: str, stored: Stored, slot: Slot) -> None:
+def _fill(reader: RowReader, stored: Stored, slot: Slot) -> None:
     for index, view in _blocks(slot):
-        view.copy_(reader.rows(name, stored, index).reshape(view.shape).to(view.dtype))
+        view.copy_(reader.rows(stored, index).reshape(view.shape).to(view.dtype))
 
 
 def _blocks(slot: Slot) -> Iterator[tuple[tuple[slice, ...], Tensor]]:

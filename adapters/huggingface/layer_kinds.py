@@ -11,14 +11,18 @@ from components.hf_config import ROPE, HfConfigError, derived_values
 def with_kinds(config: dict[str, Any]) -> dict[str, Any]:
     """Return `config` (one level of `PreTrainedConfig.to_dict`) with its per-layer values under `kinds`.
 
-    A config without `layer_types`, or that has `kinds` already, is returned as it is.
+    A decoder's config that names no `layer_types` has one kind of layers, and gets both. Any other config without
+    `layer_types`, or that has `kinds` already, is returned as it is.
 
     Raises:
         HfConfigError: layers of one kind have different values, which no kind can say.
     """
-    if "kinds" in config or not config.get("layer_types"):
+    if "kinds" in config:
         return config
-    config = dict(config)
+    layer_types = config.get("layer_types") or _only_kind(config)
+    if not layer_types:
+        return config
+    config = {**config, "layer_types": layer_types}
     overrides = _by_kind(config["layer_types"], config.pop("per_layer_config", None) or {})
     ropes, nested = _ropes(config, overrides)
     # transformers keeps the values of layers without overrides as globals: such a kind comes first, for the way back.
@@ -37,6 +41,14 @@ def with_kinds(config: dict[str, Any]) -> dict[str, Any]:
     elif ropes:
         config["rope_parameters"] = None
     return {**config, "kinds": kinds}
+
+
+def _only_kind(config: dict[str, Any]) -> list[str]:
+    """The kind of every layer of a decoder (a vocabulary, rotation, no patches) whose config names none."""
+    if "vocab_size" not in config or "patch_size" in config or not isinstance(config.get("rope_parameters"), dict):
+        return []
+    windowed = config.get("sliding_window") is not None and config.get("use_sliding_window", True)
+    return ["sliding_attention" if windowed else "full_attention"] * config["num_hidden_layers"]
 
 
 def _by_kind(layer_types: list[str], by_layer: dict[Any, dict[str, Any]]) -> dict[str, dict[str, Any]]:

@@ -80,10 +80,14 @@ class RankShare:
     speaks_for_experts: bool = True
 
     def window(self, split: int | str | None) -> Window:
-        """Of a tensor that is split so (see `weight_table.py`)."""
+        """Of a tensor that is split so (see `weight_map.Entry`)."""
         if split is None:
             return Window()
-        return Window(0, self.experts) if split == "E" else Window(int(split), self.tensors)
+        if split == "E":
+            return Window(0, self.experts)
+        if isinstance(split, str):
+            return Window(int(split.removeprefix("E")), self.expert_tensors)
+        return Window(split, self.tensors)
 
     def inside(self, inside: tuple[int, int] | None) -> Inside:
         """Of each expert (see `weight_rows.Row`)."""

@@ -24,7 +24,8 @@ class Entry:
 
     `names` are the Hugging Face names, one per piece of the operation; `aliases` other names for the only one of them.
     `split` is the dimension of the Hugging Face tensors that tensor-parallel ranks share, "E" if expert-parallel ranks
-    share the experts, None if every rank has all; `inside` is what of each expert they share (see `weight_rows.Row`).
+    share the experts, "E0" or "E1" if each is one expert's and expert-tensor-parallel ranks share that dimension, None
+    if every rank has all; `inside` is what of each stacked expert they share (see `weight_rows.Row`).
     """
 
     composed: tuple[str, ...]
@@ -33,6 +34,11 @@ class Entry:
     split: int | str | None = None
     aliases: tuple[str, ...] = ()
     inside: tuple[int, int] | None = None
+
+    @property
+    def of_experts(self) -> bool:
+        """Whether expert-parallel ranks hold different parts."""
+        return isinstance(self.split, str)
 
     def pieces(self, tensors: dict[str, Tensor]) -> dict[str, Piece]:
         """Views of the composed tensors, by Hugging Face name."""

@@ -80,6 +80,16 @@ def stack_gate_up(composed: Sequence[Tensor]) -> tuple[Piece, ...]:
     return (Piece((len(composed), *composed[0].shape), halves),)
 
 
+def each_whole(composed: Sequence[Tensor]) -> tuple[Piece, ...]:
+    """E tensors from as many."""
+    return tuple(_whole(tensor) for tensor in composed)
+
+
+def each_half(composed: Sequence[Tensor]) -> tuple[Piece, ...]:
+    """E matrices [2I, H], gate rows first, from gate [I, H] and up [I, H] of every expert."""
+    return tuple(_whole(half) for tensor in composed for half in tensor.chunk(2, dim=0))
+
+
 def stack_transposed_experts(composed: Sequence[Tensor]) -> tuple[Piece, ...]:
     """E matrices [M, N] from one [E, N, M]."""
     return stack_experts([tensor.transpose(-1, -2) for tensor in composed])

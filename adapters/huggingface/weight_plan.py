@@ -9,8 +9,9 @@ from torch import Tensor, nn
 from adapters.huggingface.checkpoint_error import CheckpointError
 from adapters.huggingface.composed_tensors import rank_tensors
 from adapters.huggingface.rank_share import RankShare, Window, share_of
+from adapters.huggingface.stored_layout import stored_map, stored_name
 from adapters.huggingface.stored_matrix import Matrix, Place
-from adapters.huggingface.weight_map import Entry, weight_map
+from adapters.huggingface.weight_map import Entry
 from adapters.huggingface.weight_operations import Piece
 from composer.graph import Graph
 
@@ -59,11 +60,11 @@ def slots(model: nn.Module) -> dict[str, Slot]:
     tensors, share = rank_tensors(model), share_of(model)
     fresh = tuple(f"{name}." for name in fresh_nodes(graph))
     wanted = {name: tensor for name, tensor in tensors.items() if not name.startswith(fresh)}
-    entries = weight_map(graph, wanted, share)
+    entries = stored_map(graph, wanted, share)
     if problems := _disagreements(entries, wanted):
         raise CheckpointError(f"weight map of {graph.name}", problems)
     return {
-        name: Slot(piece, entry.aliases, _shown(entry), _window(entry, share), entry.split == "E")
+        name: Slot(piece, entry.aliases, _shown(entry), _window(entry, share), entry.of_experts)
         for entry in entries
         for name, piece in entry.pieces(wanted).items()
     }
@@ -87,9 +88,11 @@ def held_elsewhere(graph: Graph, share: RankShare) -> tuple[set[str], tuple[str,
     """Names of tensors that other pipeline stages hold: exact ones, and prefixes of names of towers and projectors."""
     if share.is_whole:
         return set(), ()
-    names = {name for entry in weight_map(graph, ()) for name in (*entry.names, *entry.aliases)}
+    names = {name for entry in stored_map(graph, ()) for name in (*entry.names, *entry.aliases)}
     decoder = graph.decoder()
-    encoders = [node.weights for node in graph.nodes.values() if node is not decoder and node.weights]
+    encoders = [
+        stored_name(graph, node.weights) for node in graph.nodes.values() if node is not decoder and node.weights
+    ]
     return names, () if share.first_stage else tuple(f"{weights}." for weights in encoders)
 
 

@@ -17,6 +17,7 @@ from adapters.megatron.steps import (
 from components.fusion.mask_metadata import MetadataLayout
 from composer import Graph
 from composer.edges import DataEdge, Edge, EmbedEdge, MaskEdge, PositionEdge, ScatterEdge, ShareEdge
+from composer.graph import OUT
 from composer.masks import Rule
 from composer.network import upstream
 
@@ -82,7 +83,7 @@ def _first_stage(graph: Graph, decoder: str, encoders: tuple[str, ...]) -> list[
     sources: dict[str, tuple[str | None, int]] = {name: (None, graph.tokens[name]) for name in embed.replace}
     for edge in scatters:
         tokens = tuple(graph.tokens[name] for name in edge.at)
-        steps.append(ScatterStep(edge.source.owner, tokens, edge.at, edge.mode))
+        steps.append(ScatterStep(edge.source.owner, tokens, edge.at, edge.mode, edge.interrupted))
         sources |= {name: (edge.source.owner, graph.tokens[name]) for name in edge.at}
     steps.append(UnfilledStep(sources))
     return steps
@@ -102,6 +103,8 @@ def _node_step(graph: Graph, name: str) -> NodeStep:
         sources,
         rows_from=upstream[0] if upstream else None,
         shared=not upstream and len(of_items) == 1,
+        width=int(graph.ports(name).outputs[OUT].shape[-1]),
+        packs={edge.target.port or IN: edge.pack for edge in edges if edge.pack},
     )
 
 

@@ -15,8 +15,10 @@ from torch import Tensor, nn
 from adapters.megatron.shared_encoding import EncodingRanks
 from components.fusion.embed import embed_tokens
 from components.fusion.mask_metadata import MetadataLayout
+from components.fusion.pack import pack
 from components.fusion.rotary import position_ids_of, rotation
 from components.fusion.scatter import check_slots, features_at, placeholder_slots, scatter_features
+from composer.edges.pack import Pack
 
 IN = "in"
 
@@ -66,9 +68,13 @@ class NodeStep:
     """The tower upstream whose item counts this node's rows still have; None for a tower."""
     shared: bool
     """Whether every input has the items as its first dimension, so that ranks can encode some items each."""
+    width: int = 0
+    """Of the rows it makes."""
+    packs: Mapping[str, tuple[Pack, ...]] = field(factory=dict)
+    """Argument of the component: what is done to the features on their way there."""
 
     def __call__(self, model: nn.Module, call: Call) -> None:
-        inputs = {argument: call.values.get(owner) for argument, owner in self.sources.items()}
+        inputs: dict[str, Any] = {argument: call.values.get(owner) for argument, owner in self.sources.items()}
         given = [owner for argument, owner in self.sources.items() if inputs[argument] is not None]
         module: nn.Module = getattr(model, self.name)
         if not given:
@@ -79,12 +85,23 @@ class NodeStep:
         if self.shared and call.encoding is not None:
             self._encode_share(module, call, call.encoding, inputs)
             return
+        if self.rows_from is not None:
+            call.item_rows[self.name] = self._pack(call, inputs, self.rows_from)
         features = self.implementation.run(module, self.section, **inputs)
         call.values[self.name] = features
         if self.rows_from is None:
             call.item_rows[self.name] = self._item_rows(inputs, features.shape[0])
-        else:
-            call.item_rows[self.name] = call.item_rows[self.rows_from]
+
+    def _pack(self, call: Call, inputs: dict[str, Any], rows_from: str) -> Tensor:
+        """Pack features in place, and say how many rows of each item the node will make: [items] int64."""
+        rows = call.item_rows[rows_from]
+        for argument, operations in self.packs.items():
+            owner = self.sources[argument]
+            inputs[argument], packed = pack(inputs[argument], call.item_rows[owner], operations)
+            rows = packed if owner == rows_from else rows
+        rows_after = getattr(self.implementation, "rows_after", None)
+        made: Tensor = rows if rows_after is None else rows_after(self.section, rows)
+        return made
 
     def _item_rows(self, inputs: Mapping[str, Any], rows: int) -> Tensor:
         found: Tensor = self.implementation.item_rows(self.section, rows, **inputs)
@@ -97,9 +114,9 @@ class NodeStep:
             share = {argument: value[own] for argument, value in inputs.items()}
             features = self.implementation.run(module, self.section, **share)
         else:
-            width, dtype = self.section.out_dim, next(module.parameters()).dtype
+            dtype = next(module.parameters()).dtype
             # As differentiable as those of the other ranks: they exchange gradients in the backward pass.
-            features = torch.zeros(0, width, dtype=dtype, device=call.device, requires_grad=_trains(module))
+            features = torch.zeros(0, self.width, dtype=dtype, device=call.device, requires_grad=_trains(module))
         # Asked of all items, whatever this rank has encoded of them; the number of rows only counts where it does not
         # depend on the item.
         own_rows = features.shape[0] // max(own.stop - own.start, 1)
@@ -140,6 +157,7 @@ class ScatterStep:
     tokens: tuple[int, ...]
     names: tuple[str, ...]
     mode: str
+    interrupted: bool = False
 
     def __call__(self, model: nn.Module, call: Call) -> None:
         features = call.values.get(self.source)
@@ -154,7 +172,8 @@ class ScatterStep:
             raise MissingInputError(f"features of {self.source} cannot be placed without input_ids")
         placeholders = torch.tensor(self.tokens, device=call.device, dtype=torch.int64)
         slots = placeholder_slots(call.input_ids, placeholders)
-        check_slots(slots, features.shape[0], call.item_rows[self.source], given, "/".join(self.names))
+        rows, named = call.item_rows[self.source], "/".join(self.names)
+        check_slots(slots, features.shape[0], rows, given, named, interrupted=self.interrupted)
         assert call.embeddings is not None
         if call.own is not None:
             features, slots = features_at(features, slots, call.own)

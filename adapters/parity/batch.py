@@ -1,12 +1,14 @@
 """A small batch that reaches every rule of the wiring: several pictures, adjacent ones, a long one, padding."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from attrs import asdict, frozen
 from torch import Tensor
 
+from adapters.parity.pictures import BatchError, make_pictures
 from adapters.parity.tiny import FIRST_SPECIAL_TOKEN
+from composer.edges import ScatterEdge
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -22,10 +24,6 @@ ROWS: tuple[tuple[int | tuple[int, int], ...], ...] = (
     (5, (2, 3)),
 )
 PAD_LEFT = (False, False, True)
-
-
-class BatchError(ValueError):
-    """No test pictures can be made for the spec's inputs."""
 
 
 @frozen
@@ -49,20 +47,28 @@ class Batch:
 def make_batch(graph: "Graph", oracle: "PreTrainedModel", seed: int = 0) -> Batch:
     """Make the batch that `ROWS` describes for the spec's inputs.
 
-    How many feature rows, and so placeholders, a picture has is asked of the oracle.
+    How many feature rows, and so placeholders, a picture has is asked of the oracle. Where text may interrupt a
+    picture, a word of text follows each of its lines.
 
     Raises:
-        BatchError: the spec has no patch inputs, or the oracle has no `get_image_features`.
+        BatchError: no pictures can be made for the spec's inputs, or the oracle has no `get_image_features`.
     """
     generator = torch.Generator().manual_seed(seed)
     sizes = [part for row in ROWS for part in row if isinstance(part, tuple)]
-    features = _patches(graph, sizes, generator)
+    features = make_pictures(graph, sizes, generator)
     counts = iter(_feature_rows(oracle, features))
     image = graph.tokens["image"]
-    rows = []
-    for row in ROWS:
-        text = [image if isinstance(part, tuple) else -1 for part in row for _ in range(_length(part, counts))]
-        rows.append(text)
+    broken = any(isinstance(edge, ScatterEdge) and edge.interrupted for edge in graph.edges)
+    rows = [
+        [
+            token
+            for part in row
+            for token in (
+                _picture(part, next(counts), image, broken=broken) if isinstance(part, tuple) else [-1] * part
+            )
+        ]
+        for row in ROWS
+    ]
     length = max(map(len, rows))
     taken = set(graph.tokens.values())
     text_tokens = torch.tensor([token for token in range(FIRST_TEXT_TOKEN, FIRST_SPECIAL_TOKEN) if token not in taken])
@@ -87,30 +93,9 @@ def _batch(ids: Tensor, valid: Tensor, features: dict[str, Tensor], image: int) 
     return Batch(ids, valid, features, pictured.long(), labels * text, text, torch.tensor(per_sample))
 
 
-def _length(part: int | tuple[int, int], counts: Any) -> int:
-    return part if isinstance(part, int) else next(counts)
-
-
-def _patches(graph: "Graph", sizes: list[tuple[int, int]], generator: torch.Generator) -> dict[str, Tensor]:
-    """Patches [images, P, patch_dim] float32 in 0..1 and their (x, y) [images, P, 2] int64, -1 at padding."""
-    pixels = [name for name, port in graph.inputs.items() if port.type == "pixels" and len(port.shape) == 3]
-    positions = [name for name, port in graph.inputs.items() if port.type == "positions" and port.shape[-1] == 2]
-    if len(pixels) != 1 or len(positions) != 1 or "image" not in graph.tokens:
-        raise BatchError(
-            f"{graph.name}: test pictures are made for one input of patches [image, patch, patch_dim], one of their "
-            "positions [image, patch, 2] and a token named image"
-        )
-    vision = graph.hf_config["vision_config"]
-    pool = vision.get("pooling_kernel_size", 1)
-    grids = [(height * pool, width * pool) for height, width in sizes]
-    most = max(height * width for height, width in grids)
-    values = torch.rand(len(grids), most, 3 * vision["patch_size"] ** 2, generator=generator)
-    places = torch.full((len(grids), most, 2), -1)
-    for number, (height, width) in enumerate(grids):
-        y, x = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
-        places[number, : height * width] = torch.stack([x.flatten(), y.flatten()], -1)
-        values[number, height * width :] = 0
-    return {pixels[0]: values, positions[0]: places}
+def _picture(size: tuple[int, int], rows: int, image: int, *, broken: bool) -> list[int]:
+    """Placeholders of one picture; -1 is text."""
+    return ([image] * size[1] + [-1]) * size[0] if broken else [image] * rows
 
 
 @torch.no_grad()

@@ -2,7 +2,19 @@
 
 from pathlib import Path
 
-from adapters.parity.report import GRADIENT_BOUND, LOGITS_BOUND, LOSS_BOUND, ParityReport, VariantReport
+from adapters.parity.report import (
+    EMBEDDINGS_BOUND,
+    GRADIENT_BOUND,
+    LOGITS_BOUND,
+    LOSS_BOUND,
+    ParityReport,
+    VariantReport,
+)
+
+HEADINGS = (
+    "| variant | parameters | embeddings | masks | logits | loss | gradients | worst gradient "
+    "| checkpoint → here → checkpoint |"
+)
 
 
 def write_card(report: ParityReport, folder: str | Path) -> Path:
@@ -29,11 +41,13 @@ def card(report: ParityReport) -> str:
         "loaded from a checkpoint that transformers saved, every parameter and persistent buffer perturbed. The batch",
         "has several pictures, adjacent ones, one longer than the window, and padding on either side.",
         "",
-        f"Relative errors, norm-wise. Bounds: logits {LOGITS_BOUND:.0e}, loss {LOSS_BOUND:.0e}, each gradient",
-        f"{GRADIENT_BOUND:.0e}. {versions}.",
+        "Masks are compared cell by cell, for each layer kind; other errors are relative, norm-wise. Bounds:",
+        f"embeddings after placement {EMBEDDINGS_BOUND:.0e}, logits {LOGITS_BOUND:.0e}, loss {LOSS_BOUND:.0e},",
+        f"each gradient {GRADIENT_BOUND:.0e}.",
+        f"{versions}; {report.lines} lines of YAML.",
         "",
-        "| variant | parameters | logits | loss | gradients | worst gradient | checkpoint → here → checkpoint |",
-        "|---|---|---|---|---|---|---|",
+        HEADINGS,
+        "|---|---|---|---|---|---|---|---|---|",
         *map(_line, report.variants),
         "",
         f"Again: `vlm-composer parity {report.spec}`",
@@ -43,12 +57,14 @@ def card(report: ParityReport) -> str:
 
 
 def _line(variant: VariantReport) -> str:
-    if variant.skipped or not (variant.logits and variant.loss and variant.worst_gradient):
-        return f"| {variant.name} | not made: {variant.skipped} | | | | | |"
+    if variant.skipped or not (variant.embeddings and variant.logits and variant.loss and variant.worst_gradient):
+        return f"| {variant.name} | not made: {variant.skipped} | | | | | | | |"
     worst = variant.worst_gradient
     cells = (
         variant.name,
         f"{variant.parameters:,}",
+        f"{variant.embeddings.error:.1e}",
+        "different" if any(variant.masks.values()) else "equal",
         f"{variant.logits.error:.1e}",
         f"{variant.loss.error:.1e}",
         f"{len(variant.gradients)}",

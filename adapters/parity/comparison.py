@@ -7,7 +7,7 @@ from typing import Any
 from adapters.huggingface.checkpoint_error import CheckpointError
 from adapters.parity.pair import make_pair, measure
 from adapters.parity.report import ParityReport, VariantReport
-from adapters.parity.variants import Variant, variants
+from adapters.parity.variants import Variant, all_variants
 from components.hf_config import HfConfigError, to_hf_config
 from composer import Graph, load
 
@@ -37,11 +37,12 @@ def run(
 
     configured = load(spec, hf=None if hf is None else plain(hf))
     found = []
-    for variant in variants(spec, configured.hf_config):
+    for variant in all_variants(spec, configured, given=hf is not None):
         progress(variant.name)
         found.append(_measure(spec, variant, overrides, seed))
     architecture = configured.hf.architecture if configured.hf else "nothing"
-    return ParityReport(configured.name, architecture, tuple(found), versions())
+    lines = len(Path(spec).read_text(encoding="utf-8").splitlines())
+    return ParityReport(configured.name, architecture, tuple(found), versions(), lines)
 
 
 def measure_graph(graph: Graph, name: str = "graph", seed: int = 0) -> VariantReport:

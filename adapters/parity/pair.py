@@ -11,14 +11,17 @@ from attrs import frozen
 from torch import Tensor, nn
 
 from adapters.parity.batch import Batch, make_batch
+from adapters.parity.consumed import given_to_oracle, given_to_ours
 from adapters.parity.gradients import gradients, oracle_gradients
 from adapters.parity.oracle import build_oracle, no_progress_bars, oracle_logits, oracle_loss
 from adapters.parity.report import (
+    EMBEDDINGS_BOUND,
     LOGITS_BOUND,
     LOSS_BOUND,
     Measure,
     VariantReport,
     gradient_errors,
+    mask_differences,
     relative_error,
 )
 from adapters.parity.trace import after_last_part, first_wrong_part
@@ -100,6 +103,8 @@ def measure(pair: Pair, name: str) -> VariantReport:
     with torch.no_grad():
         mine, theirs = logits(pair.ours, pair.batch), oracle_logits(pair.oracle, pair.batch)
     logits_error = Measure("logits", relative_error(mine[valid], theirs[valid]), LOGITS_BOUND)
+    ours = given_to_ours(pair.graph, pair.ours, lambda: logits(pair.ours, pair.batch))
+    given = given_to_oracle(pair.graph, pair.oracle, lambda: oracle_logits(pair.oracle, pair.batch))
     for model in (pair.ours, pair.oracle):
         model.zero_grad(set_to_none=True)
     losses = loss(pair.ours, pair.batch), oracle_loss(pair.oracle, pair.batch)
@@ -108,6 +113,12 @@ def measure(pair: Pair, name: str) -> VariantReport:
     return VariantReport(
         name=name,
         parameters=sum(parameter.numel() for parameter in pair.oracle.parameters()),
+        embeddings=Measure(
+            "embeddings after placement",
+            relative_error(ours.embeddings[valid], given.embeddings[valid]),
+            EMBEDDINGS_BOUND,
+        ),
+        masks=mask_differences(ours.masks, given.masks, valid),
         logits=logits_error,
         loss=Measure("loss", relative_error(losses[0].detach(), losses[1].detach()), LOSS_BOUND),
         gradients=gradient_errors(gradients(pair.ours, pair.graph), oracle_gradients(pair.oracle)),

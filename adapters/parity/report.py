@@ -1,20 +1,22 @@
 """What parity found: numbers, their bounds, and the first part that is wrong."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from math import isnan
 from typing import TYPE_CHECKING
 
 import torch
-from attrs import frozen
+from attrs import field, frozen
 from torch import Tensor
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
+EMBEDDINGS_BOUND = 1e-6
 LOGITS_BOUND = 1e-5
 LOSS_BOUND = 1e-6
 GRADIENT_BOUND = 1e-4
+VANISHING = 1e-6
 
 
 def relative_error(ours: Tensor, oracle: Tensor) -> float:
@@ -29,6 +31,22 @@ def relative_error(ours: Tensor, oracle: Tensor) -> float:
         return 0.0
     error = difference / float(oracle.double().norm()) if oracle.any() else float("inf")
     return float("inf") if isnan(error) else error
+
+
+def measured_by(name: str, sizes: Mapping[str, float]) -> str:
+    """Whose gradient's norm an error is relative to: the parameter's own but where a bias has none.
+
+    Softmax does not change if all keys are moved alike, so a key bias without rotation has no gradient: what float32
+    computes in its place is rounding, of which no digit can agree. A bias is taken for such where its gradient is
+    below `VANISHING` of its weight's.
+
+    Args:
+        name: of a parameter.
+        sizes: norms of the right gradients, by name.
+    """
+    weight = name.removesuffix(".bias") + ".weight"
+    vanishes = name.endswith(".bias") and sizes[name] < VANISHING * sizes.get(weight, 0.0)
+    return weight if vanishes else name
 
 
 @frozen
@@ -53,6 +71,9 @@ class VariantReport:
 
     name: str
     parameters: int = 0
+    embeddings: Measure | None = None
+    masks: dict[str, int] = field(factory=dict)
+    """Cells that differ in each layer kind's mask, real queries by all keys."""
     logits: Measure | None = None
     loss: Measure | None = None
     gradients: tuple[Measure, ...] = ()
@@ -78,9 +99,10 @@ class VariantReport:
         if self.skipped:
             return True
         compared = self.logits is not None and self.loss is not None and self.gradients != ()
-        if self.problem or self.round_trip or not compared:
+        if self.problem or self.round_trip or not (compared and self.embeddings and self.masks):
             return False
-        return all(measure.passed for measure in (self.logits, self.loss, *self.gradients) if measure)
+        measures = (self.embeddings, self.logits, self.loss, *self.gradients)
+        return not any(self.masks.values()) and all(measure.passed for measure in measures if measure)
 
     def failures(self) -> Iterator[str]:
         """Everything wrong, a line each, the first wrong part first."""
@@ -88,9 +110,10 @@ class VariantReport:
             yield self.problem
         if self.wrong_part:
             yield f"first wrong part: {self.wrong_part}"
+        yield from (f"mask of {kind} layers: {cells} cells differ" for kind, cells in self.masks.items() if cells)
         # Where values already differ, gradients say little more.
         shown = 2 if self.wrong_part else 10
-        for measure in (self.logits, self.loss, *self.wrong_gradients[:shown]):
+        for measure in (self.embeddings, self.logits, self.loss, *self.wrong_gradients[:shown]):
             if measure is not None and not measure.passed:
                 yield str(measure)
         if len(self.wrong_gradients) > shown:
@@ -106,6 +129,8 @@ class ParityReport:
     architecture: str
     variants: tuple[VariantReport, ...]
     versions: dict[str, str]
+    lines: int = 0
+    """Of the spec's file."""
 
     @property
     def green(self) -> bool:
@@ -123,7 +148,7 @@ class ParityReport:
         table = Table(
             box=SIMPLE_HEAD, pad_edge=False, title=f"{self.spec} against {self.architecture}", title_justify="left"
         )
-        for heading in ("variant", "logits", "loss", "gradients", "worst", "round trip"):
+        for heading in ("variant", "embeddings", "masks", "logits", "loss", "gradients", "worst", "round trip"):
             table.add_column(heading, justify="left" if heading == "variant" else "right", no_wrap=heading != "variant")
         for variant in self.variants:
             table.add_row(*_row(variant), style=None if variant.green else "red")
@@ -138,7 +163,8 @@ class ParityReport:
         for variant in self.variants:
             for line in variant.failures():
                 console.print(f"{variant.name}: {line}", style="red", markup=False, highlight=False)
-        bounds = f"logits ≤ {LOGITS_BOUND:.0e}, loss ≤ {LOSS_BOUND:.0e}, every gradient ≤ {GRADIENT_BOUND:.0e}"
+        bounds = f"embeddings ≤ {EMBEDDINGS_BOUND:.0e}, logits ≤ {LOGITS_BOUND:.0e}, loss ≤ {LOSS_BOUND:.0e}, "
+        bounds += f"every gradient ≤ {GRADIENT_BOUND:.0e}"
         verdict = "parity" if self.green else "NO PARITY"
         console.print(f"{verdict} (relative errors, float32 on the CPU: {bounds})", markup=False, highlight=False)
 
@@ -146,11 +172,13 @@ class ParityReport:
 def _row(variant: VariantReport) -> tuple[str, ...]:
     if variant.skipped or variant.problem:
         state = f"skipped: {variant.skipped}" if variant.skipped else "not loaded"
-        return (variant.name, state, *[""] * 4)
+        return (variant.name, state, *[""] * 6)
     worst = variant.worst_gradient
     passed = len(variant.gradients) - len(variant.wrong_gradients)
     return (
         variant.name,
+        f"{variant.embeddings.error:.1e}" if variant.embeddings else "",
+        "different" if any(variant.masks.values()) else "equal",
         f"{variant.logits.error:.1e}" if variant.logits else "",
         f"{variant.loss.error:.1e}" if variant.loss else "",
         f"{passed}/{len(variant.gradients)}",
@@ -159,16 +187,31 @@ def _row(variant: VariantReport) -> tuple[str, ...]:
     )
 
 
+def mask_differences(ours: dict[str, Tensor], oracle: dict[str, Tensor], valid: Tensor) -> dict[str, int]:
+    """Cells of each layer kind's mask, [B, S, S] bool, that differ; what padding may attend to does not count.
+
+    Args:
+        ours, oracle: True where a query may attend to a key, by layer kind.
+        valid: [B, S] bool, True at real tokens.
+    """
+    return {kind: int((ours[kind] ^ oracle[kind])[valid].sum()) for kind in oracle}
+
+
 def gradient_errors(ours: dict[str, Tensor], oracle: dict[str, Tensor]) -> tuple[Measure, ...]:
     """Every gradient, by the oracle's names, last computed part first (the order in which they arise).
 
-    A row of the first dimension that is zero in the oracle (an unused word, an unused expert) must be exactly zero.
+    A row of the first dimension that is zero in the oracle (an unused word, an unused expert) must be exactly zero. A
+    bias whose gradient vanishes is measured by that of its weight, see `measured_by`.
     """
     measures = []
+    sizes = {name: float(gradient.double().norm()) for name, gradient in oracle.items()}
     for name in reversed(oracle):
         expected = oracle[name]
         given = ours.get(name)
+        by = measured_by(name, sizes)
         error = float("inf") if given is None else relative_error(given, expected)
+        if given is not None and by != name and given.shape == expected.shape:
+            error = float((given.double() - expected.double()).norm()) / sizes[by]
         if given is not None and given.shape == expected.shape and given.ndim > 1:
             unused = ~expected.flatten(1).any(1)
             if torch.any(given[unused]):

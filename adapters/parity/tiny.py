@@ -19,7 +19,9 @@ TEXT_CAPS = {
     "head_dim": 8,
     "sliding_window": 8,
     "num_experts": 8,
+    "num_local_experts": 8,
     "top_k_experts": 2,
+    "num_experts_per_tok": 2,
     "num_hidden_layers": 2,
 }
 TOWER_CAPS = {
@@ -29,6 +31,7 @@ TOWER_CAPS = {
     "num_key_value_heads": 2,
     "head_dim": 8,
     "global_head_dim": 8,
+    "image_size": 16,
     "patch_size": 4,
     "position_embedding_size": 32,
     "num_hidden_layers": 2,
@@ -37,7 +40,8 @@ TOWER_CAPS = {
 # turns rounding into errors that say nothing.
 HEAD_DIMS = (8, 16, 32)
 FIRST_SPECIAL_TOKEN = 128  # text of test batches stays below
-MAX_RUNS_OF_LAYERS = 4  # each kind twice: every layer kind reads from every other, and rounding has little room to grow
+PLACEHOLDERS = ("image", "video", "audio")
+LAYERS = 4  # each of two kinds twice: every layer kind reads from every other, and rounding has little room to grow
 
 
 def shrink(plain: dict[str, Any]) -> dict[str, Any]:
@@ -46,7 +50,7 @@ def shrink(plain: dict[str, Any]) -> dict[str, Any]:
     Token ids beyond the tiny vocabulary move to its end, in their order.
     """
     tiny = {key: _part(value) if _is_part(value) else value for key, value in plain.items()}
-    if "vocab_size" in tiny:
+    if "kinds" in tiny:
         tiny = _part(tiny)
     return _move_tokens(tiny)
 
@@ -69,26 +73,35 @@ def _is_part(value: Any) -> bool:
 
 
 def _part(config: dict[str, Any]) -> dict[str, Any]:
-    """One level of the configuration: the text model's or a tower's."""
-    caps = TEXT_CAPS if "vocab_size" in config else TOWER_CAPS
-    tiny = {key: min(value, caps[key]) if key in caps and value else value for key, value in config.items()}
+    """One level of the configuration: the text model's, which has kinds of layers, or a tower's."""
+    caps = TEXT_CAPS if "kinds" in config else TOWER_CAPS
+    tiny = {key: _capped(value, caps[key]) if key in caps and value else value for key, value in config.items()}
     if config.get("num_key_value_heads") == config.get("num_attention_heads"):
         tiny |= {key: tiny["num_attention_heads"] for key in ["num_key_value_heads"] if key in tiny}
+    if caps is TOWER_CAPS and config.get("head_dim") and "num_key_value_heads" not in config:
+        # As many keys as queries, and no more to say: such towers split their width over the heads.
+        tiny["head_dim"] = tiny["hidden_size"] // tiny["num_attention_heads"]
     if config.get("layer_types"):
         tiny["layer_types"] = _shorten(config["layer_types"])
         tiny["num_hidden_layers"] = len(tiny["layer_types"])
     if "kinds" in config:
-        tiny["kinds"] = _kinds(config["kinds"])
+        tiny["kinds"] = _kinds(config["kinds"], config.get("num_attention_heads"))
     return tiny
 
 
+def _capped(value: Any, cap: int) -> Any:
+    """A size, or a list of them (height and width)."""
+    return [min(each, cap) for each in value] if isinstance(value, list) else min(value, cap)
+
+
 def _shorten(layer_types: list[str]) -> list[str]:
-    """One layer for each of the first stretches of layers of one kind."""
-    return [kind for kind, _ in groupby(layer_types)][:MAX_RUNS_OF_LAYERS]
+    """One layer for each of the first stretches of layers of one kind; the last one goes on until there are enough."""
+    runs = [kind for kind, _ in groupby(layer_types)][:LAYERS]
+    return runs + [runs[-1]] * (LAYERS - len(runs))
 
 
-def _kinds(kinds: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    """Kinds that differ still differ, and in the same direction."""
+def _kinds(kinds: dict[str, dict[str, Any]], query_heads: int | None) -> dict[str, dict[str, Any]]:
+    """Kinds that differ still differ, and in the same direction; as many keys as queries stay so."""
     dims = sorted({kind["head_dim"] for kind in kinds.values() if "head_dim" in kind})
     heads = sorted({kind["num_key_value_heads"] for kind in kinds.values() if "num_key_value_heads" in kind})
     small = {}
@@ -98,7 +111,9 @@ def _kinds(kinds: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
             small[name]["head_dim"] = HEAD_DIMS[dims.index(kind["head_dim"])]
         if "num_key_value_heads" in kind:
             from_largest = len(heads) - 1 - heads.index(kind["num_key_value_heads"])
-            small[name]["num_key_value_heads"] = max(TEXT_CAPS["num_key_value_heads"] >> from_largest, 1)
+            fewer = max(TEXT_CAPS["num_key_value_heads"] >> from_largest, 1)
+            every = kind["num_key_value_heads"] == query_heads
+            small[name]["num_key_value_heads"] = TEXT_CAPS["num_attention_heads"] if every else fewer
     return small
 
 
@@ -120,10 +135,11 @@ def _levels(config: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _tokens(key: str, value: Any) -> list[int]:
-    """Token ids under this key that do not fit below the special ones."""
+    """Token ids under this key that do not fit below the special ones, and placeholders, which no text may hold."""
     if not key.endswith(("token_id", "token_index")):
         return []
-    return [token for token in (value if isinstance(value, list) else [value]) if (token or 0) >= FIRST_SPECIAL_TOKEN]
+    least = 1 if key.startswith(PLACEHOLDERS) else FIRST_SPECIAL_TOKEN
+    return [token for token in (value if isinstance(value, list) else [value]) if (token or 0) >= least]
 
 
 def _replaced(value: Any, moved: dict[int, int]) -> Any:

@@ -17,7 +17,7 @@ ATTENTION_OUTPUT = "self_attention.linear_proj.weight"
 
 @contextmanager
 def perturbed_row(projector: nn.Module, row: int) -> Iterator[None]:
-    """Row `row` of what `projector` answers, [N, H], with its sign changed.
+    """Row `row` of what `projector` answers, [N, H] or [..., H] with as many rows in all, with its sign changed.
 
     A changed sign keeps the row's size and turns every attention score of its key around: it cannot go unnoticed by
     a query that sees it, however little weight it had before. The tower is not involved.
@@ -25,7 +25,7 @@ def perturbed_row(projector: nn.Module, row: int) -> Iterator[None]:
 
     def turn(_module: nn.Module, _args: Any, output: Tensor) -> Tensor:
         output = output.clone()
-        output[row] = -output[row]
+        output.flatten(0, -2)[row] *= -1
         return output
 
     handle = projector.register_forward_hook(turn)

@@ -16,6 +16,8 @@ def check_feature_counts(
     item_rows: Sequence[int],
     items_per_sample: Sequence[int] | None,
     token: str,
+    *,
+    interrupted: bool = False,
 ) -> None:
     """Items fill placeholders in batch-major order, each one consecutive placeholders of one sample.
 
@@ -25,6 +27,7 @@ def check_feature_counts(
         items_per_sample: how many items belong to each sample; None: items are dealt out in order, each sample
             taking as many as its placeholders hold.
         token: name of the placeholder token, for the message.
+        interrupted: text may stand between the rows of an item; it still ends where a stretch of placeholders does.
 
     Raises:
         FeatureCountError: names the first sample that does not fit and both counts.
@@ -40,7 +43,7 @@ def check_feature_counts(
         ends = list(accumulate(items_per_sample))
         shares = [list(item_rows[end - count : end]) for end, count in zip(ends, items_per_sample, strict=True)]
     for sample, (stretches, rows) in enumerate(zip(placeholders, shares, strict=True)):
-        _check_sample(sample, stretches, rows, token)
+        _check_sample(sample, stretches, rows, token, interrupted=interrupted)
     left = len(item_rows) - sum(map(len, shares))
     if left:
         raise FeatureCountError(
@@ -60,14 +63,20 @@ def _dealt(placeholders: Sequence[Sequence[int]], item_rows: Sequence[int]) -> l
     return shares
 
 
-def _check_sample(sample: int, stretches: Sequence[int], rows: Sequence[int], token: str) -> None:
+def _check_sample(sample: int, stretches: Sequence[int], rows: Sequence[int], token: str, *, interrupted: bool) -> None:
     if sum(stretches) != sum(rows):
         raise FeatureCountError(
             f"sample {sample}: {sum(stretches)} {token} placeholders, but {sum(rows)} feature rows "
             f"(of {len(rows)} {token} items)"
         )
-    torn = set(accumulate(stretches)) - set(accumulate(rows))
-    if torn:
+    ends, item_ends = set(accumulate(stretches)), set(accumulate(rows))
+    if interrupted:
+        if item_ends - ends:
+            raise FeatureCountError(
+                f"sample {sample}: {token} placeholders stand in stretches of {list(stretches)}, but the items have "
+                f"{list(rows)} feature rows: an item would end within a stretch"
+            )
+    elif ends - item_ends:
         raise FeatureCountError(
             f"sample {sample}: {token} placeholders stand in stretches of {list(stretches)}, but the items have "
             f"{list(rows)} feature rows: an item would not fill consecutive placeholders"

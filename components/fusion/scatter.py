@@ -48,7 +48,15 @@ def features_at(features: Tensor, slots: Tensor, positions: Tensor) -> tuple[Ten
     return features[number[:, positions][slots_there]], slots_there
 
 
-def check_slots(slots: Tensor, rows: int, item_rows: Tensor, items_per_sample: Tensor | None, token: str) -> None:
+def check_slots(
+    slots: Tensor,
+    rows: int,
+    item_rows: Tensor,
+    items_per_sample: Tensor | None,
+    token: str,
+    *,
+    interrupted: bool = False,
+) -> None:
     """Do items fill the placeholders exactly? Costs one transfer of a few integers to the host.
 
     Args:
@@ -56,6 +64,7 @@ def check_slots(slots: Tensor, rows: int, item_rows: Tensor, items_per_sample: T
         rows: feature rows there are.
         item_rows: [items] int64, feature rows of each item.
         items_per_sample: [B] int64, or None to deal items out in order.
+        interrupted: whether text may stand between the rows of an item.
 
     Raises:
         FeatureCountError: see `components.fusion.feature_counts`.
@@ -70,7 +79,7 @@ def check_slots(slots: Tensor, rows: int, item_rows: Tensor, items_per_sample: T
         stretches.append(lengths[first : first + count])
         first += count
     given = None if items_per_sample is None else items_per_sample.tolist()
-    check_feature_counts(stretches, item_rows.tolist(), given, token)
+    check_feature_counts(stretches, item_rows.tolist(), given, token, interrupted=interrupted)
     if rows != sum(lengths):
         raise FeatureCountError(
             f"the tower made {rows} {token} rows, and item_rows counts {sum(lengths)}: it does not fit the tower"

@@ -34,13 +34,19 @@ def build(section: HfModule, context: BuildContext) -> nn.Module:
 
 
 def run(module: nn.Module, section: HfModule, **inputs: Any) -> Tensor:
-    """[N, C] to [N, H].
+    """[N, C] to [N, H], or to fewer rows where it pools.
 
     Raises:
         BuildError: rows of another width than the spec says.
     """
-    projected: Tensor = module(inputs["in"])
+    features = inputs.pop("in")
+    projected: Tensor = module(features, **inputs)
     if projected.shape[-1] != section.out_dim:
         made = projected.shape[-1]
         raise BuildError(f"{section.class_name} makes rows of {made}, the spec says {section.out_dim}")
     return projected
+
+
+def rows_after(section: HfModule, item_rows: Tensor) -> Tensor:
+    """Rows of each item behind the projector: [items] int64, from those it reads."""
+    return item_rows // section.pool**2

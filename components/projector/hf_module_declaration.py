@@ -16,22 +16,45 @@ class HfModule:
 
     class_name: str = field(metadata={"key": "class", "description": "Name of the projector's class."})
     args: tuple[dict[str, Any], ...] = field(metadata={"description": "Configurations the class is made with."})
-    in_dim: int = field(metadata={"description": "Width of the features it reads."})
     out_dim: int = field(metadata={"description": "Width of the features it makes."})
+    in_dim: int | None = field(
+        default=None, metadata={"description": "Width of the features it reads; null: what it is given."}
+    )
+    inputs: dict[str, tuple[str | int, ...]] = field(
+        factory=dict,
+        metadata={"description": "Arguments of its forward beside the features, and their named dimensions."},
+    )
+    pool: int = field(
+        default=1, metadata={"description": "pool x pool rows of an item become one; 1: as many rows as it reads."}
+    )
 
 
 def ports(config: HfModule) -> Ports:
-    """in: feature rows of the tower; out: as many rows of the decoder's width."""
+    """in: feature rows of the tower, and what else it reads; out: rows of the decoder's width."""
+    width: str | int = "width" if config.in_dim is None else config.in_dim
+    rows = "feature" if config.pool == 1 else "pooled_feature"
+    beside = {
+        name: Port(name, "any", shape, origin=tuple(f"inputs.{name}[{i}]" for i in range(len(shape))))
+        for name, shape in config.inputs.items()
+        if name != "in"
+    }
     return Ports(
-        inputs={"in": Port("in", "features", ("feature", config.in_dim), origin=("", "in_dim"))},
-        outputs={"out": Port("out", "features", ("feature", config.out_dim), origin=("", "out_dim"))},
+        inputs={"in": Port("in", "features", ("feature", width), origin=("", "in_dim")), **beside},
+        outputs={"out": Port("out", "features", (rows, config.out_dim), origin=("", "out_dim"))},
     )
 
 
 def check(config: HfModule) -> Iterator[Finding]:
     """Widths that there are."""
-    yield from whole("in_dim", config.in_dim)
+    if config.in_dim is not None:
+        yield from whole("in_dim", config.in_dim)
     yield from whole("out_dim", config.out_dim)
+    yield from whole("pool", config.pool)
+    for name, shape in config.inputs.items():
+        if name == "in":
+            yield Finding("inputs.in", "in is the features themselves. Give the input another name.")
+        for position, size in enumerate(shape):
+            yield from whole(f"inputs.{name}[{position}]", size)
 
 
 HF_MODULE = Component(

@@ -30,15 +30,27 @@ def run(module: nn.Module, section: HfTower, **inputs: Any) -> Tensor:
         [N, C], params dtype, items one after the other.
 
     Raises:
-        BuildError: the tower's output has no field of the name the spec gives, or rows of another width.
+        BuildError: the tower's output has no field of the name, or no layer of the number, that the spec gives, or rows
+            of another width.
     """
+    features = _features(module, section, **inputs).flatten(0, -2)
+    if features.shape[-1] != section.width:
+        raise BuildError(f"{type(module).__name__} makes rows of {features.shape[-1]}, the spec says {section.width}")
+    return features
+
+
+def _features(module: nn.Module, section: HfTower, **inputs: Any) -> Tensor:
+    """[..., C], by what the spec takes of the tower's output."""
+    if section.hidden_states is not None:
+        layers = section.hidden_states.chosen
+        states = module(**inputs, output_hidden_states=True).hidden_states
+        if any(not -len(states) <= layer < len(states) for layer in layers):
+            raise BuildError(f"{type(module).__name__} has {len(states) - 1} layers; the spec takes {list(layers)}")
+        return torch.cat([states[layer] for layer in layers], dim=-1)
     output = module(**inputs)
-    features = getattr(output, section.output, None)
+    features: Tensor | None = getattr(output, section.output, None)
     if features is None:
         raise BuildError(f"{type(module).__name__} returns no {section.output!r}; it returns {', '.join(output)}")
-    features = features.flatten(0, -2)
-    if features.shape[-1] != section.out_dim:
-        raise BuildError(f"{type(module).__name__} makes rows of {features.shape[-1]}, the spec says {section.out_dim}")
     return features
 
 
@@ -58,9 +70,13 @@ def item_rows(section: HfTower, rows: int, **inputs: Any) -> Tensor:
     Raises:
         BuildError: the rows cannot be split evenly and the spec does not say how many each item makes.
     """
-    if section.item_rows is not None:
-        valid = (inputs[section.item_rows.valid_in] != -1).any(-1)
-        return valid.sum(-1) // section.item_rows.pool**2
+    rule = section.item_rows
+    if rule is not None and rule.valid_in is not None:
+        valid = (inputs[rule.valid_in] != -1).any(-1)
+        return valid.sum(-1) // rule.pool**2
+    if rule is not None and rule.sizes_in is not None:
+        sizes: Tensor = inputs[rule.sizes_in]
+        return (sizes // rule.patch).prod(-1)
     first = next(iter(inputs.values()))
     items = first.shape[0]
     if items and rows % items:

@@ -13,10 +13,35 @@ from composer.suggestion import suggestion
 
 @frozen
 class ItemRows:
-    """How many feature rows each item (an image, say) makes, where items differ."""
+    """How many feature rows each item (an image, say) makes, where items differ; counted in one of two inputs."""
 
-    valid_in: str = field(metadata={"description": "The input whose patches of nothing but -1 are padding."})
-    pool: int = field(default=1, metadata={"description": "pool x pool valid patches make one feature row."})
+    valid_in: str | None = field(
+        default=None, metadata={"description": "The input whose patches of nothing but -1 are padding."}
+    )
+    pool: int = field(
+        default=1, metadata={"description": "With valid_in: pool x pool valid patches make one feature row."}
+    )
+    sizes_in: str | None = field(
+        default=None, metadata={"description": "The input that holds height and width of every item, in pixels."}
+    )
+    patch: int = field(default=1, metadata={"description": "With sizes_in: patch x patch pixels make one feature row."})
+
+
+@frozen
+class HiddenStates:
+    """Features from inside a tower."""
+
+    layers: int | tuple[int, ...] = field(
+        metadata={
+            "description": "The layers whose outputs are the features, side by side if there are several; 0 is what "
+            "the first layer reads, -1 the last layer's output, before any norm behind it."
+        }
+    )
+
+    @property
+    def chosen(self) -> tuple[int, ...]:
+        """The layers, as a tuple."""
+        return (self.layers,) if isinstance(self.layers, int) else self.layers
 
 
 @frozen
@@ -27,7 +52,9 @@ class HfTower:
     inputs: dict[str, tuple[str | int, ...]] = field(
         metadata={"description": "Arguments of the tower's forward and their named dimensions."}
     )
-    out_dim: int = field(metadata={"description": "Width of one feature row."})
+    out_dim: int = field(
+        metadata={"description": "Width of one feature row; of each layer's part, if several are taken."}
+    )
     item_rows: ItemRows | None = field(
         default=None,
         metadata={"description": "Feature rows per item; null: every item makes as many as every other."},
@@ -35,6 +62,14 @@ class HfTower:
     output: str = field(
         default="last_hidden_state", metadata={"description": "Field of the tower's output that holds the features."}
     )
+    hidden_states: HiddenStates | None = field(
+        default=None, metadata={"description": "In place of `output`: features from inside the tower."}
+    )
+
+    @property
+    def width(self) -> int:
+        """Of one feature row, all chosen layers side by side."""
+        return self.out_dim * (1 if self.hidden_states is None else max(len(self.hidden_states.chosen), 1))
 
 
 def ports(config: HfTower) -> Ports:
@@ -44,7 +79,7 @@ def ports(config: HfTower) -> Ports:
             name: Port(name, "any", shape, origin=tuple(f"inputs.{name}[{i}]" for i in range(len(shape))))
             for name, shape in config.inputs.items()
         },
-        outputs={"out": Port("out", "features", ("feature", config.out_dim), origin=("", "out_dim"))},
+        outputs={"out": Port("out", "features", ("feature", config.width), origin=("", "out_dim"))},
     )
 
 
@@ -54,11 +89,21 @@ def check(config: HfTower) -> Iterator[Finding]:
         for position, size in enumerate(shape):
             yield from whole(f"inputs.{name}[{position}]", size)
     yield from whole("out_dim", config.out_dim)
-    if rows := config.item_rows:
-        if rows.valid_in not in config.inputs:
-            message = f"there is no input {rows.valid_in!r}.{suggestion(rows.valid_in, config.inputs)}"
-            yield Finding("item_rows.valid_in", message)
-        yield from whole("item_rows.pool", rows.pool)
+    if config.hidden_states is not None and not config.hidden_states.chosen:
+        yield Finding("hidden_states.layers", "no layer is named: there would be no features.")
+    if config.item_rows is not None:
+        yield from _item_rows(config.item_rows, config)
+
+
+def _item_rows(rows: ItemRows, config: HfTower) -> Iterator[Finding]:
+    if (rows.valid_in is None) == (rows.sizes_in is None):
+        said = "neither valid_in nor sizes_in is" if rows.valid_in is None else "both valid_in and sizes_in are"
+        yield Finding("item_rows", f"{said} given: rows are counted in one input.")
+    for key, name in (("valid_in", rows.valid_in), ("sizes_in", rows.sizes_in)):
+        if name is not None and name not in config.inputs:
+            yield Finding(f"item_rows.{key}", f"there is no input {name!r}.{suggestion(name, config.inputs)}")
+    yield from whole("item_rows.pool", rows.pool)
+    yield from whole("item_rows.patch", rows.patch)
 
 
 HF_TOWER = Component(

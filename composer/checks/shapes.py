@@ -27,6 +27,12 @@ def shape_findings(wiring: Wiring) -> Iterator[Finding]:
         for left, right in joint.edge.aligned(len(source), len(target)):
             start = _dimension(wiring, joint.edge.source, joint.source, left)
             end = _dimension(wiring, joint.edge.target, joint.target, right)
+            factor = joint.edge.factor(left, len(source))
+            if factor > 1:
+                before = dimensions.size(start)
+                if before is None:
+                    continue
+                start = Size(before.number * factor, before.path)
             if clash := dimensions.unify(start, end):
                 yield _finding(joint, clash, left)
 
@@ -45,7 +51,8 @@ def _finding(joint: Joint, clash: Clash, index: int) -> Finding:
     assert joint.source
     shape = list(joint.source.shape)
     shape[index] = clash.left.number
-    fit = f"does not fit {joint.edge.source} {_shown(shape)} ({{0}})."
+    packed = ", packed," if joint.edge.factor(index, len(shape)) > 1 else ""
+    fit = f"does not fit {joint.edge.source}{packed} {_shown(shape)} ({{0}})."
     field = clash.right.path.rpartition(".")[2]
     if clash.right.path.count(".") < 2:  # the node as a whole
         assert joint.target

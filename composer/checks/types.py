@@ -8,6 +8,7 @@ from composer.edges.edge import ANY
 from composer.finding import Finding
 from composer.registry import Port
 
+FEATURES = "features"
 _MADE = frozenset(word for kind in KINDS.values() for word in kind.writes if word != ANY)
 """Port types that edges of their own kind write: no tensor is handed to them."""
 
@@ -20,6 +21,9 @@ def type_findings(wiring: Wiring) -> Iterator[Finding]:
     for joint in wiring.joints:
         if joint.source and joint.target and joint.source.type in wiring.types:
             yield from _joint(joint, joint.source, joint.target)
+            if isinstance(joint.edge, DataEdge) and joint.edge.pack and joint.source.type != FEATURES:
+                message = f"only features are packed, but {joint.edge.source} is {joint.source.type}."
+                yield Finding(f"{joint.path}.pack", message)
 
 
 def _joint(joint: Joint, source: Port, target: Port) -> Iterator[Finding]:

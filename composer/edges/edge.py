@@ -87,6 +87,10 @@ class Edge:
         """Pairs (dimension of the start, dimension of the end) that must be the same size."""
         return ()
 
+    def factor(self, dimension: int, rank: int) -> int:
+        """How many times as large one of the start's `rank` dimensions is when it arrives."""
+        return 1
+
     def check(self, site: Site) -> Iterator[Finding]:
         """What is wrong with this edge's own fields."""
         return iter(())

@@ -32,6 +32,14 @@ class ScatterEdge(Edge):
         metadata={"description": "replace the text embedding of a placeholder, or add to it.", "enum": list(MODES)},
     )
 
+    interrupted: bool = field(
+        default=False,
+        metadata={
+            "description": "Text may stand between the rows of an item (a break after each line of a picture); an item "
+            "still ends where a stretch of placeholders ends. false: an item fills consecutive placeholders."
+        },
+    )
+
     def aligned(self, source_rank: int, target_rank: int) -> tuple[tuple[int, int], ...]:
         """The feature width."""
         return ((source_rank - 1, target_rank - 1),) if source_rank and target_rank else ()

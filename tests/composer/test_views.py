@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from composer.edges import DataEdge, MaskEdge, PositionEdge, ScatterEdge
+from composer.edges.pack import Pack
 from composer.graph import Graph, Input, Node
 from composer.masks import parse
 from composer.views import to_json, to_mermaid, to_svg, to_terminal
@@ -123,6 +124,7 @@ def test_json_has_ports_fields_and_order(model: Graph) -> None:
         "to": "decoder.embeddings",
         "at": ["image"],
         "mode": "replace",
+        "interrupted": False,
     }
     assert data["edges"][5]["rules"]["local"] == "(causal | same_run(image)) & window(64)"
 
@@ -140,6 +142,8 @@ def test_labels_say_what_is_not_usual() -> None:
     assert label(PositionEdge("a", "b.c")) == "position"
     assert label(PositionEdge("a", "b.c", offset=2)) == "position + 2"
     assert label(ScatterEdge("a", "b.c", at=["x", "y"], mode="add")) == "scatter add at x, y"
+    packed = DataEdge("a", "b.c", pack=[Pack(drop_first=1), Pack(pixel_shuffle=0.5)])
+    assert label(packed) == "data, drop first 1, pixel shuffle 0.5"
 
 
 def test_boxes_stand_right_before_their_readers(wide: Graph) -> None:

@@ -38,6 +38,9 @@ LAYOUTS = (
     Layout("cp2", "experts", {"cp": 2}),
     Layout("dp2", "dense", {}),
     Layout("dp2", "experts", {}),
+    Layout("ep2", "each_expert", {"ep": 2}),
+    Layout("etp2tp2", "each_expert", {"etp": 2, "tp": 2}, SP),
+    Layout("pp2", "each_expert", {"pp": 2}),
 )
 COMBINED = (
     Layout("tp2pp2", "dense", {"tp": 2, "pp": 2}, ranks=4),
@@ -48,6 +51,7 @@ COMBINED = (
     Layout("ep2pp2", "experts", {"ep": 2, "pp": 2}, ranks=4),
     Layout("ep2tp2dp2", "experts", {"ep": 2, "tp": 2}, SP, ranks=4),
     Layout("ep4tp2", "experts", {"ep": 4, "tp": 2}, SP, ranks=4),
+    Layout("etp2tp2ep2", "each_expert", {"etp": 2, "tp": 2, "ep": 2}, SP, ranks=4),
     Layout("etp2tp2ep2", "experts", {"etp": 2, "tp": 2, "ep": 2}, SP, ranks=4),
     Layout("etp2tp2pp2", "experts", {"etp": 2, "tp": 2, "pp": 2}, SP, ranks=4),
 )

@@ -1,9 +1,11 @@
 """The shipped spec at sizes that two tensor-parallel ranks can share."""
 
 from composer import Graph
-from tests.parity.shipped_spec import tiny_graph
+from tests.parity.shipped_spec import tiny_graph, tiny_of
 
 VARIANTS = {"experts": 0, "dense": 1}
+EACH_EXPERT = "each_expert"
+"""Another spec, whose files hold every expert's tensors by themselves."""
 # Full layers of the tiny model have a single key/value head otherwise.
 HEADS = (
     "hf.text_config.num_attention_heads=8",
@@ -13,4 +15,6 @@ HEADS = (
 
 
 def tiny(variant: str) -> Graph:
+    if variant == EACH_EXPERT:
+        return tiny_of("internvl", "internvl_qwen3_moe", ranks=2)
     return tiny_graph(VARIANTS[variant], HEADS)

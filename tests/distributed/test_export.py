@@ -12,9 +12,10 @@ from adapters.huggingface.checkpoint import INDEX
 from adapters.huggingface.export_weights import export_weights
 from adapters.huggingface.import_weights import import_weights
 from adapters.megatron import build
+from adapters.parity.oracle import build_oracle, no_progress_bars
 from adapters.prove.layouts.job import WEIGHTS
 from tests.distributed.export_layouts import COMBINED, LAYOUTS, MAX_SHARD_BYTES, REFUSED, SWAPPED
-from tests.distributed.graphs import VARIANTS, tiny
+from tests.distributed.graphs import EACH_EXPERT, VARIANTS, tiny
 from tests.torchrun import torchrun
 
 
@@ -22,7 +23,9 @@ from tests.torchrun import torchrun
 def one_rank(folder):
     """Files of each variant, as one rank writes them."""
     found = {}
-    for variant in VARIANTS:
+    with no_progress_bars():
+        build_oracle(tiny(EACH_EXPERT)).save_pretrained(folder / EACH_EXPERT / WEIGHTS)
+    for variant in (*VARIANTS, EACH_EXPERT):
         model = build(tiny(variant))
         import_weights(model, folder / variant / WEIGHTS)
         export_weights(model, folder / f"{variant}-one", max_shard_bytes=MAX_SHARD_BYTES)

@@ -18,6 +18,7 @@ from adapters.huggingface.rank_share import Window, share_of
 from adapters.huggingface.stored_matrix import Matrix, dimensions
 from adapters.huggingface.weight_map import weight_map
 from adapters.megatron.module import ComposedModel
+from adapters.parity.report import measured_by
 
 
 @frozen
@@ -88,15 +89,17 @@ def _part(name: str, values: Tensor, window: Window, expected: Tensor) -> Part:
 def relative_errors(parts: list[Part]) -> dict[str, float]:
     """Relative difference by norm of each gradient, from the parts of all ranks; where copies differ, the worst.
 
-    Where the right gradient is exactly zero it is the difference itself. Infinite where a part is on no rank.
+    Where the right gradient is exactly zero it is the difference itself; where a bias has none, see
+    `adapters.parity.report.measured_by`. Infinite where a part is on no rank.
     """
     by_name: dict[str, dict[tuple[int, ...], Part]] = {}
     for part in parts:
         known = by_name.setdefault(part.name, {})
         known[part.at] = max(part, known.get(part.at, part), key=lambda each: worst(each.error))
     errors = {}
+    sizes = {name: sum(part.size for part in found.values()) ** 0.5 for name, found in by_name.items()}
     for name, found in by_name.items():
-        error, size = (sum(getattr(part, field) for part in found.values()) for field in ("error", "size"))
+        error, size = sum(part.error for part in found.values()), sizes[measured_by(name, sizes)] ** 2
         whole = sum(part.values for part in found.values()) == next(iter(found.values())).whole
         errors[name] = float("inf") if not whole else (error / size) ** 0.5 if size else error**0.5
     return errors

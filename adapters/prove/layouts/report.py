@@ -13,7 +13,7 @@ INTRODUCTION = """\
 # {spec} under parallel layouts
 
 Written by `vlm-composer prove specs/{spec}.yaml --layout all --write docs/models`. Tiny models with the structure of
-the spec's default checkpoint, in float32, each rank a process; the measure is one process, sample by sample, without
+the spec's configurations, in float32, each rank a process; the measure is one process, sample by sample, without
 schedules, wrappers or packing. Bound for the loss and for every gradient: {bound}, relative.
 
 - **loss, gradients**: the worst of three global batches: pictures in most rows, on some data-parallel ranks only, and

@@ -16,7 +16,7 @@ from adapters.megatron import build
 from adapters.parity.batch import make_batch
 from adapters.parity.oracle import build_oracle, no_progress_bars
 from adapters.parity.tiny import splittable
-from adapters.parity.variants import variants
+from adapters.parity.variants import all_variants
 from adapters.prove.layouts.alone import loss_and_gradients
 from adapters.prove.layouts.batches import global_batches
 from adapters.prove.layouts.findings import LayoutProof, layout_proof
@@ -103,7 +103,7 @@ def tiny_graphs(
 
     configured = load(spec, hf=None if hf is None else plain(hf))
     found: dict[str, Graph] = {}
-    for variant in variants(spec, configured.hf_config):
+    for variant in all_variants(spec, configured, given=hf is not None):
         graph = load(spec, hf=splittable(variant.hf_config, ranks), overrides=overrides)
         found.setdefault("experts" if has_experts(graph.decoder().config) else "dense", graph)
     return found

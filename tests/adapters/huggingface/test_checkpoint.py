@@ -104,6 +104,6 @@ def test_rows_survive_reopening(tmp_path: Path):
     save_file(ONE, tmp_path / SINGLE)
     found = read_index(tmp_path)
     with reading(tmp_path / SINGLE, max_bytes=8) as reader:
-        rows = [reader.rows("a", found["a"], (slice(start, start + 2),)).clone() for start in (0, 2, 4)]
+        rows = [reader.rows(found["a"], (slice(start, start + 2),)).clone() for start in (0, 2, 4)]
         assert torch.equal(torch.cat(rows), ONE["a"])
-        assert torch.equal(reader.rows("scalar", found["scalar"], ()), ONE["scalar"])
+        assert torch.equal(reader.rows(found["scalar"], ()), ONE["scalar"])

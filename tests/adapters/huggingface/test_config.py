@@ -7,11 +7,19 @@ import sys
 from pathlib import Path
 
 import pytest
-from transformers import Gemma4Config
+from transformers import (
+    Gemma4Config,
+    LlamaConfig,
+    LlavaConfig,
+    Mistral3Config,
+    MistralConfig,
+    Qwen2Config,
+    Qwen3MoeConfig,
+)
 
 from adapters.huggingface.config import plain
 from adapters.huggingface.config_cache import cache_dir
-from components.hf_config import HfConfigError
+from components.hf_config import HfConfigError, to_hf_config
 
 LAYER_TYPES = ["sliding_attention", "sliding_attention", "full_attention"]
 OLD = {
@@ -182,3 +190,32 @@ def _python(code: str, environment: dict[str, str]) -> str:
         [sys.executable, "-c", code], env=environment, cwd=root, capture_output=True, text=True, check=True
     )
     return done.stdout
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "head_dim", "kv_heads"),
+    [
+        (LlamaConfig(num_hidden_layers=3, hidden_size=64, num_attention_heads=4), "full_attention", 16, 4),
+        (Qwen3MoeConfig(num_hidden_layers=3, hidden_size=64, num_attention_heads=4), "full_attention", 16, 4),
+        (MistralConfig(num_hidden_layers=3, head_dim=24, sliding_window=8), "sliding_attention", 24, 8),
+        (MistralConfig(num_hidden_layers=3, head_dim=24, sliding_window=None), "full_attention", 24, 8),
+        (Qwen2Config(num_hidden_layers=3, hidden_size=64, num_attention_heads=4), "full_attention", 16, 32),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_a_decoder_without_layer_types_has_one_kind(text, kind, head_dim, kv_heads):
+    """Every spec reads the same fields, whether transformers' class knows kinds of layers or not."""
+    found = plain(LlavaConfig(text_config=text))["text_config"]
+    assert found["layer_types"] == [kind] * 3
+    assert found["kinds"][kind]["head_dim"] == head_dim
+    assert found["kinds"][kind]["num_key_value_heads"] == kv_heads
+    assert found["kinds"][kind]["rope"]["rope_theta"] == 10000.0
+    assert to_hf_config(found).to_dict() == text.to_dict()
+    assert plain(found) == found
+
+
+@pytest.mark.parametrize("config", [LlavaConfig(), Mistral3Config()], ids=lambda config: config.model_type)
+def test_a_tower_with_a_vocabulary_is_no_decoder(config):
+    found = plain(config)["vision_config"]
+    assert "vocab_size" in found
+    assert "kinds" not in found

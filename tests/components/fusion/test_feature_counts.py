@@ -38,3 +38,16 @@ def test_equal_totals_do_not_hide_a_shift_between_samples():
     """Seven rows for seven placeholders, but the second picture would spill into the next sample."""
     with pytest.raises(FeatureCountError, match="sample 0: 4 image placeholders, but 7 feature rows"):
         check_feature_counts([[4], [3]], [3, 4], None, "image")
+
+
+def test_an_item_may_be_interrupted_where_the_spec_says_so():
+    """Two pictures of two lines each, a word between the lines."""
+    check_feature_counts([[3, 3, 2, 2]], [6, 4], None, "image", interrupted=True)
+    with pytest.raises(FeatureCountError, match="an item would not fill consecutive placeholders"):
+        check_feature_counts([[3, 3, 2, 2]], [6, 4], None, "image")
+
+
+@pytest.mark.parametrize("stretches", [[5, 5], [10]])
+def test_an_interrupted_item_still_ends_with_a_stretch(stretches):
+    with pytest.raises(FeatureCountError, match="an item would end within a stretch"):
+        check_feature_counts([stretches], [6, 4], None, "image", interrupted=True)

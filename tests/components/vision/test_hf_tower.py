@@ -1,0 +1,44 @@
+"""What is taken of a tower's output, and how its rows are counted."""
+
+import pytest
+import torch
+from transformers import CLIPVisionConfig, CLIPVisionModel
+
+from components.build_error import BuildError
+from components.vision.hf_tower import item_rows, run
+from components.vision.hf_tower_declaration import HfTower, HiddenStates, ItemRows
+
+WIDTH, IMAGES, TOKENS = 16, 2, 5
+
+
+@pytest.fixture(scope="module")
+def tower():
+    torch.manual_seed(0)
+    sizes = {"hidden_size": WIDTH, "intermediate_size": 24, "num_hidden_layers": 3, "num_attention_heads": 2}
+    return CLIPVisionModel(CLIPVisionConfig(**sizes, image_size=8, patch_size=4)).eval()
+
+
+def section(**more) -> HfTower:
+    return HfTower(config={}, inputs={"pixel_values": ("image", 3, 8, 8)}, out_dim=WIDTH, **more)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("layers", [-2, (1, -1), 0])
+def test_features_from_inside_lie_side_by_side(tower, layers):
+    pixels = torch.randn(IMAGES, 3, 8, 8)
+    features = run(tower, section(hidden_states=HiddenStates(layers)), pixel_values=pixels)
+    states = tower(pixels, output_hidden_states=True).hidden_states
+    chosen = [layers] if isinstance(layers, int) else layers
+    assert torch.equal(features, torch.cat([states[layer] for layer in chosen], -1).flatten(0, 1))
+    assert features.shape == (IMAGES * TOKENS, WIDTH * len(chosen))
+
+
+def test_a_layer_that_is_not_there(tower):
+    with pytest.raises(BuildError, match="has 3 layers; the spec takes \\[4\\]"):
+        run(tower, section(hidden_states=HiddenStates(4)), pixel_values=torch.randn(1, 3, 8, 8))
+
+
+def test_rows_are_counted_from_sizes():
+    rule = ItemRows(sizes_in="image_sizes", patch=4)
+    sizes = torch.tensor([[8, 12], [16, 4], [11, 7]])
+    assert item_rows(section(item_rows=rule), 0, image_sizes=sizes).tolist() == [6, 4, 2]
