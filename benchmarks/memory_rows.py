@@ -174,6 +174,8 @@ def _of_forward(engine: MegatronEngine, batch: Batch) -> dict[str, int]:
     _reset()
     output = engine.stages[0](**inputs)
     kept, peak = _allocated() - before, _peaks().get("peak")
+    # Expert dispatchers hold their last routing, and with it this pass: only a backward pass lets go of it.
+    (output[0] if isinstance(output, tuple) else output).sum().backward()
     del output
     gc.collect()
     return {"kept": kept} | ({} if peak is None else {"forward_peak": peak - before})
