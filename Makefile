@@ -17,6 +17,11 @@ STAMP := $(VENV)/.installed
 # A file is tested by one process: what it launches on several ranks is launched once.
 ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 
+PYTEST := $(ONE_THREAD) $(BIN)/python -m pytest -n $(JOBS) --dist loadfile -q
+# These make ranks of large worlds in their own process; others keep one process group from file to file.
+WORLDS := tests/adapters/plans
+APART := --ignore=$(WORLDS)
+
 .PHONY: help venv quickstart test check cards boards bench docs lock clean
 
 help: ## what can be made
@@ -43,7 +48,8 @@ quickstart: $(STAMP) ## compose a small Gemma 4 VL and teach it to read numbers 
 	$(BIN)/vlm-composer quickstart
 
 test: $(STAMP) ## run the tests
-	$(ONE_THREAD) $(BIN)/python -m pytest -n $(JOBS) --dist loadfile -m 'not slow' -q $(ARGS)
+	$(if $(TESTS),$(PYTEST) -m 'not slow' $(TESTS) $(ARGS),$(PYTEST) -m 'not slow' $(APART) $(ARGS))
+	$(if $(TESTS),,$(PYTEST) -m 'not slow' $(WORLDS) $(ARGS))
 
 check: $(STAMP) ## what CI runs besides the tests: format, lint, types, import contracts
 	$(BIN)/ruff format --check .
@@ -55,7 +61,8 @@ check: $(STAMP) ## what CI runs besides the tests: format, lint, types, import c
 cards: $(STAMP) ## write docs/models/: parity with transformers, layouts against one rank; then the slow tests
 	for spec in $(SPECS); do $(BIN)/vlm-composer parity $$spec --card docs/models || exit 1; done
 	for spec in $(SPECS); do $(BIN)/vlm-composer prove $$spec --layout all --write docs/models || exit 1; done
-	$(ONE_THREAD) $(BIN)/python -m pytest -n $(JOBS) --dist loadfile -m slow -q
+	$(PYTEST) -m slow $(APART)
+	$(PYTEST) -m slow $(WORLDS)
 
 boards: $(STAMP) ## the Weights & Biases log, with its package: twenty more, so apart from .venv's
 	$(BIN)/python -m pip install --quiet --upgrade --target $(VENV)/boards wandb==0.31.0

@@ -56,7 +56,7 @@ EXPERT_LAYOUTS = {
 CASES = [(graph, name) for graph in GRAPHS for name in LAYOUTS] + [("experts", name) for name in EXPERT_LAYOUTS]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def inventories():
     return {name: make_inventory(make()) for name, make in GRAPHS.items()}
 
