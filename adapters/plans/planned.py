@@ -6,10 +6,10 @@ from pathlib import Path
 from adapters.plans.inventory import inventory
 from composer.edges import MaskEdge
 from composer.graph import Graph
+from composer.plans.freeze import select
 from composer.plans.freeze_file import read_freeze_plan
 from composer.plans.inventory import Inventory
 from composer.plans.model import PlannedModel
-from composer.plans.selector_checks import empty_leaves, read_selector
 from composer.plans.selectors import Scope
 from composer.suggestion import suggestion
 
@@ -68,15 +68,11 @@ def trained_in(graph: Graph, path: Path, stage: str | None) -> tuple[str, frozen
 
 
 def _without(known: Inventory, graph: Graph, frozen: Sequence[str]) -> frozenset[str]:
-    layers = 1 + max((parameter.layer for parameter in known.parameters if parameter.layer is not None), default=-1)
-    scope = Scope.of(graph, layers)
     out: frozenset[str] = frozenset()
     problems = []
     for text in frozen:
-        selector, faults = read_selector(text, scope)
-        if selector is not None and not faults:
-            faults = list(empty_leaves(selector, known, scope))
-            out |= selector.select(known.parameters, scope)
+        names, faults = select(text, known, Scope.of(graph))
+        out |= names
         problems += [f"--frozen {text}: {fault.message}" for fault in faults]
     if problems:
         raise PlanError(problems)

@@ -1,6 +1,7 @@
 """A parallel plan on a terminal."""
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from composer.plans.answer import Estimate
@@ -10,8 +11,14 @@ from composer.plans.search.changes import Change
 from composer.plans.words import execution_words, gib, seconds
 
 
-def print_plan(plan: ParallelPlan, console: Console) -> None:
-    """What was chosen, its memory and time by component, the next best, and why not another."""
+def print_plan(plan: ParallelPlan, console: Console, warning: str | None = None) -> None:
+    """What was chosen, its memory and time by component, the next best, and why not another.
+
+    Args:
+        plan: that is printed.
+        console: where.
+        warning: what someone should know who runs it.
+    """
     best = plan.estimate
     job, card = plan.job, plan.hardware
     console.print(f"[bold]{execution_words(best.execution)}[/bold]")
@@ -25,6 +32,8 @@ def print_plan(plan: ParallelPlan, console: Console) -> None:
         f"memory {gib(best.fullest.memory.total)} of {card.memory_gib:.1f} GiB"
     )
     console.print(f"Decided by {plan.binding}.\n")
+    if warning is not None:
+        console.print(f"[bold]Warning:[/bold] {escape(warning)}\n")
     console.print(memory_table(best), time_table(best))
     console.print(alternatives_table(plan))
     if plan.rejected:
