@@ -57,6 +57,7 @@ def trained_in(graph: Graph, path: Path, stage: str | None) -> tuple[str, frozen
         FreezePlanError, SpecError: the plan is of another model, or no plan.
         PlanError: no such stage, or several and none is named.
     """
+    read_freeze_plan(path, graph)  # refuses a plan of another model before an inventory is made of this one
     stages = read_freeze_plan(path, graph, inventory(graph)).stages
     names = [each.name for each in stages]
     if stage is None and len(stages) > 1:
