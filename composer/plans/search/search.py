@@ -12,6 +12,7 @@ from attrs import define, field, frozen
 from composer.plans.answer import Estimate, RankMemory
 from composer.plans.execution import Execution
 from composer.plans.search.space import Frame
+from composer.plans.search.uncollected import uncollected
 
 PLACES = 4
 """The best and the next three."""
@@ -92,6 +93,7 @@ def _sizes(execution: Execution) -> tuple[object, ...]:
     return execution.engine, execution.zero, layout.tp, layout.pp, layout.cp, layout.ep, layout.etp
 
 
+@uncollected()
 def search(judge: Judge, frames: Iterable[Frame], places: int = PLACES) -> Found:
     """Look through every execution of the frames.
 
