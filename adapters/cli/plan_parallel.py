@@ -102,7 +102,7 @@ def parallel(
 
         print_changes(made.smallest, made.limit, made.changes, Console(stderr=True))
         return EXIT_NOTHING_FITS
-    _tell(made, format, output, _experts(graph))
+    _tell(made, format, output)
     return _verified(graph, made) if verify else 0
 
 
@@ -133,13 +133,7 @@ def _what_trains(
     return Frozen(str(plan), name), names
 
 
-def _experts(graph: "Graph") -> int:
-    decoder = graph.decoder()
-    costs = graph.component(decoder.name).costs
-    return costs(decoder.config).num_experts if costs is not None else 0
-
-
-def _tell(plan: "ParallelPlan", format: str, output: Path | None, num_experts: int) -> None:
+def _tell(plan: "ParallelPlan", format: str, output: Path | None) -> None:
     from composer.plans.plan_file import plan_text
 
     if output is not None:
@@ -149,11 +143,9 @@ def _tell(plan: "ParallelPlan", format: str, output: Path | None, num_experts: i
         return
     from rich.console import Console
 
-    from adapters.deepspeed.config import expert_warning
     from adapters.plans.tables import print_plan
 
-    warned = expert_warning(plan.execution.zero.stage, num_experts) if plan.execution.engine == "deepspeed" else None
-    print_plan(plan, Console(), warned)
+    print_plan(plan, Console())
 
 
 def _verified(graph: "Graph", plan: "ParallelPlan") -> int:

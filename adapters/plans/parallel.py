@@ -1,10 +1,11 @@
 """A parallel plan for a graph, or what would make one possible."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from attrs import frozen
 
+from adapters.deepspeed.config import expert_warning
 from adapters.plans.planned import PlanError, planned_model
 from composer.graph import Graph
 from composer.plans.answer import Estimate
@@ -78,8 +79,20 @@ def plan(asked: Asked) -> ParallelPlan | Infeasible:
             "layouts the engines refuse": sum(fallen.values()),
         },
         nodes=_nodes(model),
+        notes=tuple(_notes(model, best)),
         stages=stage_times(model, asked.job, best.execution, asked.hardware),
     )
+
+
+def _notes(model: PlannedModel, best: Estimate) -> Iterator[str]:
+    """What could not be found out of the model, and what someone should know who runs the plan."""
+    yield from model.inventory.problems
+    for costs in model.inventory.encoders:
+        if costs.traced and costs.gemm.linear == costs.gemm.quadratic == 0:
+            yield f"{costs.node} costs the same whatever --image-tokens says: give it the rows that the tower makes."
+    execution = best.execution
+    if execution.engine == "deepspeed" and (warned := expert_warning(execution.zero.stage, model.decoder.num_experts)):
+        yield warned
 
 
 def _nodes(model: PlannedModel) -> tuple[NodeParameters, ...]:

@@ -11,14 +11,8 @@ from composer.plans.search.changes import Change
 from composer.plans.words import execution_words, gib, seconds
 
 
-def print_plan(plan: ParallelPlan, console: Console, warning: str | None = None) -> None:
-    """What was chosen, its memory and time by component, the next best, and why not another.
-
-    Args:
-        plan: that is printed.
-        console: where.
-        warning: what someone should know who runs it.
-    """
+def print_plan(plan: ParallelPlan, console: Console) -> None:
+    """What was chosen, its memory and time by component, the next best, and why not another."""
     best = plan.estimate
     job, card = plan.job, plan.hardware
     console.print(f"[bold]{execution_words(best.execution)}[/bold]")
@@ -32,8 +26,8 @@ def print_plan(plan: ParallelPlan, console: Console, warning: str | None = None)
         f"memory {gib(best.fullest.memory.total)} of {card.memory_gib:.1f} GiB"
     )
     console.print(f"Decided by {plan.binding}.\n")
-    if warning is not None:
-        console.print(f"[bold]Warning:[/bold] {escape(warning)}\n")
+    for note in plan.notes:
+        console.print(f"[bold]Note:[/bold] {escape(note)}\n")
     console.print(memory_table(best), time_table(best))
     console.print(alternatives_table(plan))
     if plan.rejected:

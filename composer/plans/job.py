@@ -10,7 +10,6 @@ class Job:
     """One training step, whatever computes it.
 
     images: per sample; image_tokens: feature rows, and so placeholder tokens, of one image; they count in `seq`.
-    counted_tokens: share of positions with a label that is not ignored (only those need logits in some kernels).
     """
 
     gpus: int

@@ -87,6 +87,8 @@ class ParallelPlan:
     """What `frozen` comes to; empty: not written down."""
     stages: tuple[StageTime, ...] = ()
     """Of the chosen execution, every pipeline stage; empty: not written down."""
+    notes: tuple[str, ...] = ()
+    """What the numbers do not rest on as they should, and what someone should know who runs it."""
 
     @property
     def execution(self) -> Execution:

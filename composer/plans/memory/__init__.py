@@ -4,6 +4,6 @@ Exact integers where the engines' tensors are known (parameters, gradients, opti
 their code and checked on a card where many tensors live for a moment (`transient`).
 """
 
-from composer.plans.memory.ranks import fits, leanest, memory_of
+from composer.plans.memory.ranks import leanest, memory_of
 
-__all__ = ["fits", "leanest", "memory_of"]
+__all__ = ["leanest", "memory_of"]

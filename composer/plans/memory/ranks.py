@@ -80,11 +80,6 @@ def memory_of(
     return tuple(answers)
 
 
-def fits(memory: tuple[RankMemory, ...], hardware: Hardware) -> bool:
-    """Whether the fullest rank stays within its GPU."""
-    return max(rank.memory.total for rank in memory) <= hardware.memory_gib * GIB
-
-
 def leanest(model: PlannedModel, job: Job, execution: Execution, hardware: Hardware) -> int:
     """Bytes that the fullest rank has at least, wherever layers are placed, and with the distributed optimizer.
 

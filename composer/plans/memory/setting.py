@@ -3,11 +3,12 @@
 from functools import cache
 from typing import Literal
 
-from composer.masks import And, Causal, Prefix, Rule, SameDocument, SameRun, Window, leaves
+from composer.masks import Prefix, SameRun, leaves
 from composer.plans.costs import Setting
 from composer.plans.job import Job
 from composer.plans.layout import Layout
 from composer.plans.model import PlannedModel
+from composer.plans.pairs import is_causal
 
 Device = Literal["cuda", "cpu"]
 FIELDS = 3
@@ -57,19 +58,7 @@ def _setting(
 @cache
 def fused_kinds(model: PlannedModel) -> tuple[str, ...]:
     """Layer kinds whose rule is causal, perhaps with windows: what Transformer Engine has a kernel for."""
-    return tuple(kind for kind, rule in model.rules.items() if is_causal_window(rule))
-
-
-def is_causal_window(rule: Rule) -> bool:
-    """As `adapters.transformer_engine.rules.kernel_mask` decides."""
-    parts = list(_conjuncts(rule))
-    return any(isinstance(part, Causal) for part in parts) and all(
-        isinstance(part, Causal | Window | SameDocument) for part in parts
-    )
-
-
-def _conjuncts(rule: Rule) -> list[Rule]:
-    return [*_conjuncts(rule.left), *_conjuncts(rule.right)] if isinstance(rule, And) else [rule]
+    return tuple(kind for kind, rule in model.rules.items() if is_causal(rule))
 
 
 @cache

@@ -152,3 +152,22 @@ def test_a_known_model_is_planned_without_torch() -> None:
     done, imported = imported_by(*words)
     assert done.returncode == 0, done.stderr
     assert not imported & HEAVY
+
+
+def test_what_the_numbers_do_not_rest_on_is_told(run: Run) -> None:
+    words = ("plan", "parallel", "llava", "--gpus", "8", "--seq", "1024", "--global-batch", "8", "--pp", "1")
+    printed, written = run(*words), run(*words, "--format", "yaml")
+    plan = parse_plan(written.out, "printed")
+    assert any("multi_modal_projector could not be run" in note for note in plan.notes)
+    assert (
+        "vision_tower costs the same whatever --image-tokens says: give it the rows that the tower makes." in plan.notes
+    )
+    assert printed.out.count("Note: ") == len(plan.notes)
+
+
+def test_zero_3_with_experts_is_warned_of(run: Run) -> None:
+    words = (*ASKED, "--engine", "deepspeed", "--gpu", "b200", "--format", "yaml")
+    roomy, tight = (parse_plan(run(*words, "--fill", fill).out, "printed") for fill in ("1", "0.5"))
+    assert (roomy.execution.zero.stage, tight.execution.zero.stage) == (2, 3)
+    assert roomy.notes == ()
+    assert tight.notes[0].startswith("ZeRO-3 gathers all 128 experts")

@@ -8,11 +8,13 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from adapters.megatron import build
+from components.language.attention_blocks import BLOCK_QUERIES
 from components.language.work.ends import work_of_head
 from components.language.work.layer import work_of_layer
 from composer import Graph
 from composer.plans.costs import Setting, Work
 from composer.plans.layout import Layout
+from composer.plans.time import setting as time_setting
 from composer.plans.time.operation import BACKWARD_LAUNCHES
 from tests.parity.shipped_spec import tiny_graph
 
@@ -179,3 +181,8 @@ def test_backward_bytes_and_kernels(graph: Graph, dtype: torch.dtype, counted: C
     both = counted.kernels + counted.products
     ratio = both["backward"] / counted.inside(both, "language_model")
     assert ratio == pytest.approx(BACKWARD_LAUNCHES, abs=0.12)
+
+
+def test_blocks_of_queries_are_those_of_the_kernel():
+    """`composer` cannot import the number, so it is written there again."""
+    assert time_setting.BLOCK_QUERIES == BLOCK_QUERIES

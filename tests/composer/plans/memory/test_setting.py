@@ -5,7 +5,8 @@ import pytest
 from adapters.transformer_engine.rules import NoKernel, kernel_mask
 from components.fusion.mask_metadata import MetadataLayout
 from composer.masks import parse
-from composer.plans.memory.setting import is_causal_window, mask_fields
+from composer.plans.memory.setting import mask_fields
+from composer.plans.pairs import is_causal
 
 RULES = (
     "causal",
@@ -29,7 +30,7 @@ def test_as_the_run_decides(text: str):
         expected = True
     except NoKernel:
         expected = False
-    assert is_causal_window(rule) is expected
+    assert is_causal(rule) is expected
 
 
 class _Rules:
