@@ -167,7 +167,10 @@ def test_every_node_says_whether_it_trains():
 
 def test_names_are_text_and_never_markup():
     hostile = plan(
-        model=Source(HOSTILE, plan().model.hash, hf=HOSTILE, set=(HOSTILE,)), binding=HOSTILE, space={HOSTILE: 1}
+        model=Source(HOSTILE, plan().model.hash, hf=HOSTILE, set=(HOSTILE,)),
+        binding=HOSTILE,
+        space={HOSTILE: 1},
+        notes=(HOSTILE,),
     )
     hostile = evolve(
         hostile,
