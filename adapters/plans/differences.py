@@ -33,7 +33,7 @@ _GROUPS: dict[type, dict[Group | Literal["within"], tuple[str, ...]]] = {
     ParallelPlan: {
         _WITHIN: ("model", "frozen", "job", "estimate"),
         "experiment": ("nodes",),
-        "expected": ("hardware", "binding", "alternatives", "rejected", "space", "stages"),
+        "expected": ("hardware", "binding", "alternatives", "rejected", "space", "stages", "notes"),
         "record": ("plan",),
     },
     Source: {"experiment": ("hash",), "record": ("spec", "hf", "set")},

@@ -18,7 +18,7 @@ from composer.plans.planner import Planner
 from composer.plans.search.changes import Change, changes
 from composer.plans.search.reasons import binding, obvious_layouts, reasons
 from composer.plans.search.search import search
-from composer.plans.search.space import Space
+from composer.plans.search.space import Space, strays
 from composer.plans.time.stage_times import stage_times
 
 
@@ -53,6 +53,8 @@ def plan(asked: Asked) -> ParallelPlan | Infeasible:
     """
     model = planned_model(asked.graph, asked.frozen.selectors, asked.trained)
     planner = Planner(model, asked.job, asked.hardware, asked.fill)
+    if outside := strays(asked.space, model.decoder, asked.job, asked.hardware):
+        raise PlanError(outside)
     fallen: Counter[str] = Counter()
     frames = planner.frames(asked.space, fallen)
     if not frames:

@@ -52,11 +52,6 @@ def place(num_layers: int, layout: Layout) -> tuple[Chunk, ...]:
     return tuple(chunks)
 
 
-def chunks_of(num_layers: int, layout: Layout, rank: int) -> tuple[Chunk, ...]:
-    """The stages of one pipeline rank, first virtual stage first."""
-    return tuple(chunk for chunk in place(num_layers, layout) if chunk.rank == rank)
-
-
 def _layers_of_ranks(num_layers: int, layout: Layout) -> list[int]:
     fixed: dict[int, int] = {}
     if layout.first_stage_layers is not None:

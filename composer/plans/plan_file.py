@@ -6,11 +6,13 @@ from attrs import asdict, field, frozen
 
 from composer.decode import DecodeError, reader_of
 from composer.emit import emit
-from composer.errors import SpecError
+from composer.errors import Problem, SpecError
+from composer.path import parse_path
 from composer.plans.answer import Estimate
 from composer.plans.execution import Execution
 from composer.plans.hardware import Hardware
 from composer.plans.job import Job
+from composer.plans.layout import layout_findings
 from composer.plans.timeline import StageTime
 from composer.source import read_tree
 
@@ -110,8 +112,26 @@ def parse_plan(text: str, file: str) -> ParallelPlan:
     tree, problems = read_tree(text, file)
     try:
         plan: ParallelPlan = reader_of(ParallelPlan)(tree, ())
+        problems += [Problem(tree.locate(parse_path(path)), path, message) for path, message in _findings(plan)]
     except DecodeError as error:
         problems += error.problems
     if problems:
         raise SpecError(problems, {file: text})
     return plan
+
+
+def _findings(plan: ParallelPlan) -> list[tuple[str, str]]:
+    """What contradicts itself: (path, message) each."""
+    execution, job = plan.execution, plan.job
+    found = [(f"estimate.execution.{path}", message) for path, message in layout_findings(execution.layout)]
+    if execution.gpus != job.gpus:
+        found.append(("job.gpus", f"{job.gpus}, but estimate.execution.gpus is {execution.gpus}."))
+    if found:
+        return found
+    ranks = execution.layout.model_ranks
+    if execution.gpus % ranks or execution.micro_batch < 1:
+        return [("estimate.execution.gpus", f"{execution.gpus} GPUs are not dealt out to {ranks} ranks of a replica.")]
+    unit = execution.micro_batch * execution.data_ranks
+    if job.global_batch < 1 or job.global_batch % unit:
+        return [("job.global_batch", f"{job.global_batch} is no multiple of {unit}, which estimate.execution needs.")]
+    return []

@@ -83,7 +83,8 @@ def frames(
     fallen = Counter() if fallen is None else fallen
     if "megatron" in space.engines:
         yield from _megatron(space, decoder, job, hardware, fallen)
-    if "deepspeed" in space.engines and _within(1, space.pp, space.tp, space.cp, space.ep, space.etp):
+    alone = (space.pp, space.virtual_stages, space.tp, space.cp, space.ep, space.etp)
+    if "deepspeed" in space.engines and _within(1, *alone):
         yield from _deepspeed(space, job)
 
 
@@ -160,6 +161,23 @@ def _deepspeed(space: Space, job: Job) -> Iterator[Frame]:
                 layout, zero = Layout(recompute=recompute), Zero(stage=stage, offload=offload)
                 alone = Execution(job.gpus, layout, size, engine="deepspeed", zero=zero)
                 yield Frame(alone, Splits((EVEN,)), (False,))
+
+
+def strays(space: Space, decoder: DecoderCosts, job: Job, hardware: Hardware) -> list[str]:
+    """Bounds that name sizes which the space does not hold, each with those it does."""
+    held = {
+        "tp": powers(min(hardware.node_gpus, job.gpus)),
+        "pp": divisors(job.gpus),
+        "cp": powers(job.gpus),
+        "ep": divisors(decoder.num_experts) if decoder.num_experts else (1,),
+        "micro_batch": powers(LARGEST_MICRO_BATCH),
+    }
+    return [
+        f"--{name.replace('_', '-')} {size}: is not in the space, which has {', '.join(map(str, sizes))}."
+        for name, sizes in held.items()
+        for size in getattr(space, name)
+        if size not in sizes
+    ]
 
 
 def powers(limit: int) -> tuple[int, ...]:

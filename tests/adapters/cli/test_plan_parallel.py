@@ -59,6 +59,8 @@ def test_mistakes(run: Run, words: tuple[str, ...], told: str) -> None:
         (("--frozen", "vision_towr"), "Did you mean 'vision_tower'?"),
         (("--gpu", "h101"), "h101: no such file, and no shipped hardware has this name. Did you mean"),
         (("--image-tokens", "0"), "--image-tokens 0: a positive number is expected."),
+        (("--tp", "2", "3"), "--tp 3: is not in the space, which has 1, 2, 4, 8."),
+        (("--ep", "3"), "--ep 3: is not in the space, which has 1, 2, 4, 8, 16, 32, 64, 128."),
         (("--freeze-plan", "nowhere.yaml"), "nowhere.yaml: no such file or directory."),
     ],
 )
@@ -171,3 +173,21 @@ def test_zero_3_with_experts_is_warned_of(run: Run) -> None:
     assert (roomy.execution.zero.stage, tight.execution.zero.stage) == (2, 3)
     assert roomy.notes == ()
     assert tight.notes[0].startswith("ZeRO-3 gathers all 128 experts")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ("  gpus: 8\n  seq", "  gpus: 6\n  seq", "job.gpus: 6, but estimate.execution.gpus is 8."),
+        ("  global_batch: 8", "  global_batch: 6", "job.global_batch: 6 is no multiple of"),
+        ("      pp: 1", "      pp: 0", "estimate.execution.layout.pp: 0 is not positive."),
+    ],
+)
+def test_a_plan_that_contradicts_itself_is_refused(run: Run, tmp_path: Path, old: str, new: str, told: str) -> None:
+    text = run(*BOUNDED, "--frozen", "decoder", "--format", "yaml").out
+    assert old in text
+    file = tmp_path / "plan.yaml"
+    file.write_text(text.replace(old, new, 1), encoding="utf-8")
+    outcome = run("plan", "emit", str(file))
+    assert outcome.status == 2
+    assert told in outcome.err

@@ -123,6 +123,10 @@ def test_sequence_parallelism_is_a_choice_without_experts() -> None:
     assert {each.layout.sequence_parallel for each in ours} == {False, True}
 
 
+def test_zero_has_no_virtual_stages() -> None:
+    assert every_execution(Space(virtual_stages=(2,), engines=("deepspeed",)), Layers(LAYERS), JOB) == []
+
+
 def test_a_frame_counts_its_executions() -> None:
     for frame in frames(Space(), Layers(LAYERS), JOB, eight_gpus()):
         assert len(frame) == len(list(frame.executions()))
