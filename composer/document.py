@@ -78,7 +78,7 @@ def read_document(tree: Tree, collector: Collector) -> Reading:
     if section is not None and section.value is not None:
         hf = collector.attempt(reader_of(HfDocument), section, ("hf",))
         if hf is not FAILED:
-            values["hf"] = HfSection(hf.architecture, hf.requires, hf.default, hf.also, hf.stored)
+            values["hf"] = HfSection(hf.architecture, hf.requires, hf.default, hf.also, hf.stored, hf.text)
     values["tokens"] = dict(_tokens(tree, collector, reading))
     values["inputs"] = dict(_inputs(tree, collector, reading))
     values["nodes"] = dict(_nodes(tree, collector, reading))

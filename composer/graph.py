@@ -67,6 +67,7 @@ class HfSection:
     default: str | None = None
     also: tuple[str, ...] = ()
     stored: Stored | None = None
+    text: tuple[str, ...] = ()
 
 
 @frozen

@@ -86,10 +86,11 @@ def _resolve(source: _Source, tree: Tree, hf: Mapping[str, Any] | None, texts: S
     source.problems += found
     collector = Collector()
     reading = read_document(tree, collector)
+    reading = evolve(reading, graph=evolve(reading.graph, hf_config=config or {}))
     source.problems += collector.problems
     origins = Origins(tree, {source.file: source.text}, {c.path: c.value.file for c in overrides if c.on_hf})
     source.problems += origins.problems([*_also_findings(source, reading.graph), *_findings(reading)])
-    return evolve(reading.graph, hf_config=config or {}, origins=origins)
+    return evolve(reading.graph, origins=origins)
 
 
 def _also_findings(source: _Source, graph: Graph) -> Iterator[Finding]:

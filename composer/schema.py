@@ -46,6 +46,10 @@ class HfDocument:
     stored: Stored | None = _described(
         "How checkpoint files differ from the model in transformers' memory; null: not at all.", default=None
     )
+    text: tuple[str, ...] = _described(
+        "Text models that the decoder is, by the `model_type` of `text_config`; others are refused. Empty: any.",
+        default=(),
+    )
     config: dict[str, Any] | None = _described(
         "The configuration itself, instead of a file; a dumped spec holds the one it was resolved against.",
         default=None,

@@ -39,6 +39,12 @@ def check_settings(settings: Training, graph: Graph) -> None:
         for name, declared in graph.inputs.items()
         if name not in PROVIDED and not declared.optional
     ]
+    pixels = graph.inputs.get("pixel_values")
+    if pixels is not None and (len(pixels.shape) != 3 or "image_position_ids" not in graph.inputs):
+        problems.append(
+            f"{graph.name}: pictures are cut into patches here (pixel_values [image, patch, patch_dim], beside "
+            "image_position_ids); this spec's tower reads them whole: train it in a loop of your own (docs/interop.md)."
+        )
     if problems:
         raise TrainingError(problems)
 

@@ -27,8 +27,11 @@ def pack(features: Tensor, item_rows: Tensor, operations: Iterable[Pack]) -> tup
         Features and item_rows behind the last operation.
 
     Raises:
-        PackError: see each operation.
+        PackError: rows and item_rows differ in number; see each operation.
     """
+    counted = int(item_rows.sum())
+    if counted != features.shape[0]:
+        raise PackError(f"the tower made {features.shape[0]} rows, by item_rows {counted}: they do not fit")
     for operation in operations:
         if operation.drop_first is not None:
             features, item_rows = drop_first(features, item_rows, operation.drop_first)

@@ -91,8 +91,19 @@ def check(config: HfTower) -> Iterator[Finding]:
     yield from whole("out_dim", config.out_dim)
     if config.hidden_states is not None and not config.hidden_states.chosen:
         yield Finding("hidden_states.layers", "no layer is named: there would be no features.")
+    if config.hidden_states is not None:
+        if config.output != "last_hidden_state":
+            yield Finding("output", "hidden_states says what the features are: leave output out.")
+        yield from _layers(config.hidden_states, config.config.get("num_hidden_layers"))
     if config.item_rows is not None:
         yield from _item_rows(config.item_rows, config)
+
+
+def _layers(wanted: HiddenStates, depth: object) -> Iterator[Finding]:
+    """Layers that the tower has; hidden state 0 is what goes into the first."""
+    for layer in wanted.chosen if isinstance(depth, int) else ():
+        if not -depth - 1 <= layer <= depth:
+            yield Finding("hidden_states.layers", f"there is no layer {layer}: the tower has {depth}.")
 
 
 def _item_rows(rows: ItemRows, config: HfTower) -> Iterator[Finding]:
@@ -102,6 +113,10 @@ def _item_rows(rows: ItemRows, config: HfTower) -> Iterator[Finding]:
     for key, name in (("valid_in", rows.valid_in), ("sizes_in", rows.sizes_in)):
         if name is not None and name not in config.inputs:
             yield Finding(f"item_rows.{key}", f"there is no input {name!r}.{suggestion(name, config.inputs)}")
+    if rows.valid_in is None and rows.pool != 1:
+        yield Finding("item_rows.pool", "goes with valid_in; with sizes_in, patch says what becomes one row.")
+    if rows.sizes_in is None and rows.patch != 1:
+        yield Finding("item_rows.patch", "goes with sizes_in; with valid_in, pool says what becomes one row.")
     yield from whole("item_rows.pool", rows.pool)
     yield from whole("item_rows.patch", rows.patch)
 

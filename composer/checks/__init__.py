@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from composer.checks.cycles import cycles
+from composer.checks.hf import hf_findings
 from composer.checks.names import name_findings
 from composer.checks.nodes import node_findings
 from composer.checks.shapes import shape_findings
@@ -36,6 +37,7 @@ def findings(graph: Graph) -> list[Finding]:
         *use_findings(wiring),
         *shape_findings(wiring),
         *cycles(graph),
+        *hf_findings(graph),
         *stage_findings(graph, wiring.components),
     ]
 

@@ -1,7 +1,12 @@
 """Settings for a graph."""
 
+import pytest
+
+from adapters.cli.arguments import spec_file
+from adapters.training.problems import TrainingError
 from adapters.training.settings import Stage, Training
-from adapters.training.setup import fitted
+from adapters.training.setup import check_settings, fitted
+from composer import load
 from composer.plans.layout import Layout
 from tests.parity.shipped_spec import tiny_graph
 
@@ -13,3 +18,15 @@ def test_experts_get_sequence_parallelism_beside_tensor_parallelism():
     assert fitted(one, dense) == one
     alone = Training(stages=one.stages)
     assert fitted(alone, experts) == alone
+
+
+@pytest.mark.parametrize("name", ["llava", "internvl", "mistral3"])
+def test_towers_that_read_whole_pictures_are_refused_before_the_run(name: str):
+    graph = load(spec_file(name))
+    settings = Training(stages=(Stage("all", 1, ("projector",)),), max_length=128)
+    with pytest.raises(TrainingError, match="this spec's tower reads them whole: train it in a loop of your own"):
+        check_settings(settings, graph)
+
+
+def test_towers_that_read_patches_are_not():
+    check_settings(Training(stages=(Stage("all", 1, ("projector",)),), max_length=128), load(spec_file("gemma4_vl")))

@@ -70,3 +70,11 @@ def test_operations_follow_one_another_and_carry_gradient():
 def test_rows_that_do_not_fit_name_the_item(counts, operation, words):
     with pytest.raises(PackError, match=words):
         pack(rows_of(counts), torch.tensor(counts), [operation])
+
+
+@pytest.mark.parametrize("operation", [Pack(drop_first=1), Pack(pixel_shuffle=0.5)])
+@pytest.mark.parametrize("counts", [[4, 4], [4], [4, 9]])
+def test_rows_that_item_rows_do_not_count_are_refused(operation: Pack, counts: list[int]):
+    """A surplus smaller than a block would be dropped without a word."""
+    with pytest.raises(PackError, match=rf"the tower made 10 rows, by item_rows {sum(counts)}: they do not fit"):
+        pack(rows_of([10]), torch.tensor(counts), [operation])
