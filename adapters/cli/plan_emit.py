@@ -9,6 +9,7 @@ from cyclopts import Parameter
 
 from adapters.cli.arguments import load_graph, shipped_specs
 from adapters.cli.failure import UsageError
+from adapters.cli.quiet import quiet
 
 if TYPE_CHECKING:
     from adapters.training.settings import Training
@@ -49,6 +50,7 @@ def emit(
         raise UsageError("--steps is for new settings: give it or --settings, not both.")
     file = read_plan(plan)
     source = file.plan.model
+    quiet()  # the first inventory of a model builds it
     graph = load_graph(source.spec, source.hf, list(source.set))
     check_graph(file, graph)
     folder = (output or plan.with_suffix("")).absolute()

@@ -7,6 +7,7 @@ from cyclopts import Parameter
 
 from adapters.cli.arguments import Hf, Overrides, Spec, existing, load_graph
 from adapters.cli.failure import UsageError
+from adapters.cli.quiet import quiet
 
 if TYPE_CHECKING:
     from composer import Graph
@@ -34,6 +35,7 @@ def freeze(
     later ones are read from the cache.
     """
     existing(stages)
+    quiet()  # the first inventory of a model builds it
     graph = load_graph(spec, hf, set_)
     plan = make_plan(graph, (spec, hf, set_), stages, stage, precision)
     from composer.plans.freeze_file import plan_text

@@ -8,6 +8,7 @@ from cyclopts import Parameter
 
 from adapters.cli.arguments import Hf, Overrides, Spec, existing, load_graph
 from adapters.cli.failure import UsageError
+from adapters.cli.quiet import quiet
 
 if TYPE_CHECKING:
     from adapters.plans.parallel import Asked
@@ -76,6 +77,7 @@ def parallel(
     _check(fill, images * image_tokens, seq, gpus=gpus, seq=seq, global_batch=global_batch, image_tokens=image_tokens)
     for path in (freeze_plan, calibrate):
         existing(path)
+    quiet()  # the first inventory of a model builds it
     from composer.plans.hardware_file import load_hardware
     from composer.plans.job import Job
     from composer.plans.plan_file import Source
@@ -149,9 +151,6 @@ def _tell(plan: "ParallelPlan", format: str, output: Path | None) -> None:
 
 
 def _verified(graph: "Graph", plan: "ParallelPlan") -> int:
-    from adapters.cli.quiet import quiet
-
-    quiet()
     from adapters.plans.verification_text import verification_text
     from adapters.plans.verify import verify
 
@@ -161,12 +160,13 @@ def _verified(graph: "Graph", plan: "ParallelPlan") -> int:
 
 
 def _calibrated(asked: "Asked", log: Path) -> "Asked":
-    """Hardware whose efficiencies fit the steps of a run on it; the run's own settings say how it was executed."""
+    """Hardware whose efficiencies fit the steps of a run on it; the run says how it was executed and what trained."""
     from attrs import evolve
 
-    from adapters.plans.observations import observations
+    from adapters.plans.observations import observations, trained_in_run
     from adapters.plans.planned import planned_model
     from composer.plans.calibrate import calibrate
 
-    model = planned_model(asked.graph, asked.frozen.selectors, asked.trained)
-    return evolve(asked, hardware=calibrate(asked.hardware, observations(log, model)))
+    model = planned_model(asked.graph, trained=trained_in_run(log, asked.graph))
+    fitted = calibrate(asked.hardware, observations(log, model))
+    return evolve(asked, hardware=evolve(fitted, sources=(*fitted.sources, f"efficiency, launch_us: fitted to {log}")))

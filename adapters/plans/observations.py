@@ -7,12 +7,15 @@ from pathlib import Path
 
 from attrs import frozen
 
+from adapters.plans.planned import trained_by
 from adapters.training.log import StepRecord, read_log
 from adapters.training.problems import TrainingError
 from adapters.training.run_file import Run, read_run
 from adapters.training.settings import Training
+from composer.graph import Graph
 from composer.plans.calibrate import Observation
 from composer.plans.execution import Execution
+from composer.plans.freeze_file import read_freeze_plan
 from composer.plans.job import Job
 from composer.plans.model import PlannedModel
 
@@ -69,11 +72,16 @@ def observations(path: Path, model: PlannedModel, stage: str | None = None) -> t
         stage: see `timed_steps`.
 
     Raises:
-        TrainingError: as `timed_steps`, or the log's batches cannot have run so; there is no `run.yaml`.
+        TrainingError: as `timed_steps`; the run was of another model, or the log's batches cannot have run so; there is
+            no `run.yaml`.
         SpecError: `run.yaml` is not as it was written.
     """
     steps = timed_steps(path, stage)
     run = read_run(path)
+    if run.model != model.inventory.graph:
+        raise TrainingError(
+            f"{path}: is of a run of another model (content {run.model}); this one's is {model.inventory.graph}."
+        )
     execution, found = execution_of(run.settings, run.processes), []
     for step in steps:
         per_step = execution.micro_batch * execution.data_ranks
@@ -99,6 +107,22 @@ def _job(step: TimedStep, run: Run) -> Job:
         precision=settings.precision,
         implementation=settings.transformer_impl,
     )
+
+
+def trained_in_run(path: Path, graph: Graph) -> frozenset[str]:
+    """Names of the parameters that trained in the last stage of a log.
+
+    Raises:
+        TrainingError: there is no such log or stage, or no `run.yaml` beside it.
+        FreezePlanError, SpecError: the run's freeze plan is not of this graph.
+    """
+    records = read_log(path)
+    if not records:
+        raise TrainingError(f"{path}: holds no step of a training run (`log.jsonl` of its folder is expected).")
+    settings, name = read_run(path).settings, records[-1].stage
+    if settings.freeze_plan is not None:
+        return frozenset(read_freeze_plan(Path(settings.freeze_plan), graph).stage(name).multipliers())
+    return trained_by(graph, next((stage.trains for stage in settings.stages if stage.name == name), ()))
 
 
 def execution_of(settings: Training, processes: int) -> Execution:

@@ -68,6 +68,12 @@ def trained_in(graph: Graph, path: Path, stage: str | None) -> tuple[str, frozen
     return chosen.name, frozenset(chosen.multipliers())
 
 
+def trained_by(graph: Graph, selectors: Sequence[str]) -> frozenset[str]:
+    """Names of the parameters that selectors mean together; what cannot be read means none."""
+    known, scope = inventory(graph), Scope.of(graph)
+    return frozenset[str]().union(*(select(text, known, scope)[0] for text in selectors))
+
+
 def _without(known: Inventory, graph: Graph, frozen: Sequence[str]) -> frozenset[str]:
     out: frozenset[str] = frozenset()
     problems = []

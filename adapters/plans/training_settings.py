@@ -1,9 +1,12 @@
 """A plan's execution in a training file: what is computed stays the user's, how it is computed becomes the plan's."""
 
+from collections import Counter
 from pathlib import Path
 
 from attrs import evolve
 
+from adapters.plans.inventory import inventory
+from adapters.plans.planned import trained_by
 from adapters.plans.problems import PlanUseError
 from adapters.training.settings import PictureSettings, Stage, Training
 from composer.graph import Graph
@@ -79,9 +82,9 @@ def _trained(plan: ParallelPlan, graph: Graph) -> tuple[str, ...]:
     return (f"all - ({' | '.join(f'({selector})' for selector in selectors)})",)
 
 
-def settings_notes(plan: ParallelPlan, settings: Training) -> list[str]:
+def settings_notes(plan: ParallelPlan, settings: Training, graph: Graph) -> list[str]:
     """What someone should know who trains with these settings: where the plan has not looked."""
-    notes = [note for stage in settings.stages if (note := _stage_note(plan, settings, stage))]
+    notes = [note for stage in settings.stages if (note := _stage_note(plan, settings, stage, graph))]
     if plan.job.images and settings.pictures.max_features > plan.job.image_tokens:
         notes.append(
             f"pictures.max_features is {settings.pictures.max_features}, the plan counts with {plan.job.image_tokens} "
@@ -90,14 +93,19 @@ def settings_notes(plan: ParallelPlan, settings: Training) -> list[str]:
     return notes
 
 
-def _stage_note(plan: ParallelPlan, settings: Training, stage: Stage) -> str | None:
-    states = {node.node: node.state for node in plan.nodes}
+def _stage_note(plan: ParallelPlan, settings: Training, stage: Stage, graph: Graph) -> str | None:
     frozen = plan.frozen
     if settings.freeze_plan is not None:
         planned = frozen.plan is not None and Path(frozen.plan).absolute() == Path(settings.freeze_plan).absolute()
         if planned and stage.name == frozen.stage:
             return None
         return f"stage {stage.name} of {settings.freeze_plan} is not what the plan was made for, or is not known to be."
-    if more := [name for name in stage.trains if states.get(name) == "frozen"]:
-        return f"stage {stage.name} trains {', '.join(more)}, frozen in the plan: its memory and time are not planned."
+    names = trained_by(graph, stage.trains)
+    sizes: Counter[str] = Counter()
+    for parameter in inventory(graph).parameters if plan.nodes else ():
+        sizes[parameter.node] += parameter.size if parameter.name in names else 0
+    if more := [node.node for node in plan.nodes if sizes[node.node] > node.trained]:
+        return (
+            f"stage {stage.name} trains more of {', '.join(more)} than the plan: its memory and time are not planned."
+        )
     return None

@@ -68,7 +68,7 @@ def write_out(
         raise PlanUseError("\n".join(f"{file.path}: {path}: {message}" for path, message in found))
     check_processes(settings, plan.execution.gpus)
     header = [visible(line) for line in header]
-    notes = settings_notes(plan, settings)
+    notes = settings_notes(plan, settings, graph)
     nodes = Nodes.of(plan.execution.gpus, plan.hardware.node_gpus)
     files = {
         TRAINING: "".join(f"# {line}\n" for line in header) + settings_text(settings),

@@ -26,6 +26,7 @@ from adapters.training.setup import check_settings, fitted, make_collator
 from adapters.training.shares import agreed, is_first
 from adapters.training.stages import NodeSize, load_plan, node_sizes
 from composer import Graph
+from composer.plans.content import content_hash
 from composer.plans.freeze_file import FreezePlan
 
 if TYPE_CHECKING:
@@ -104,7 +105,7 @@ def run(
         _try_one_step(trainer, len(samples))
         return TrainingResult(engine.model, collator, (), run_dir)
     if is_first():
-        write_run(run_dir, Run(int(os.environ.get("WORLD_SIZE", "1")), settings))
+        write_run(run_dir, Run(int(os.environ.get("WORLD_SIZE", "1")), content_hash(graph), settings))
     records = _train(trainer, run_dir, resume, partial(open_log, run_dir, tensorboard=tensorboard, wandb=wandb))
     engine.export(run_dir / "hf")
     if is_first():

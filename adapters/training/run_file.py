@@ -16,9 +16,10 @@ RUN_FILE = "run.yaml"
 
 @frozen
 class Run:
-    """What a log does not say of its steps."""
+    """What a log does not say of its steps; model: `content_hash` of the graph."""
 
     processes: int
+    model: str
     settings: Training
 
 

@@ -101,7 +101,9 @@ def check(config: HfTower) -> Iterator[Finding]:
 
 def _layers(wanted: HiddenStates, depth: object) -> Iterator[Finding]:
     """Layers that the tower has; hidden state 0 is what goes into the first."""
-    for layer in wanted.chosen if isinstance(depth, int) else ():
+    if not isinstance(depth, int):
+        return
+    for layer in wanted.chosen:
         if not -depth - 1 <= layer <= depth:
             yield Finding("hidden_states.layers", f"there is no layer {layer}: the tower has {depth}.")
 

@@ -1,6 +1,7 @@
 """Seconds of towers and projectors for one micro-batch.
 
-Tensor- and context-parallel ranks are given the same images and share them out. A node that does not train and has
+Tensor- and context-parallel ranks are given the same images: towers share them out, projectors read the features of
+all. A node that does not train and has
 nothing upstream that does runs forward only; one that does not train but stands behind one that does passes gradient.
 """
 
@@ -22,10 +23,14 @@ ATTENTION_BACKWARD = 2.5
 
 @frozen
 class EncoderPasses:
-    """How often the backward pass of a node computes as much as its forward pass: for inputs, and for parameters."""
+    """How often the backward pass of a node computes as much as its forward pass: for inputs, and for parameters.
+
+    shared: ranks with the same images encode a part each; projectors run on the features of all.
+    """
 
     inputs: float
     parameters: float
+    shared: bool = True
 
     @property
     def any(self) -> bool:
@@ -42,15 +47,15 @@ def passes_of(model: PlannedModel) -> dict[str, EncoderPasses]:
         elements, trained = sum(tally.elements for tally in own), sum(tally.trained for tally in own)
         share = trained / elements if elements else 0.0
         # Within a tower that trains, all but the first layer's gradients pass through what comes before the last.
-        inside = share > 0 and any(tally.part == "tower" for tally in own)
-        passes[costs.node] = EncoderPasses(float(upstream or inside), share)
+        tower = any(tally.part == "tower" for tally in own)
+        passes[costs.node] = EncoderPasses(float(upstream or (tower and share > 0)), share, tower)
         upstream = upstream or trained > 0
     return passes
 
 
 def encoder_time(costs: EncoderCosts, passes: EncoderPasses, job: Job, execution: Execution, rates: Rates) -> BlockTime:
     """Of one node, on the rank with most images."""
-    sharing = execution.layout.tp * execution.layout.cp
+    sharing = execution.layout.tp * execution.layout.cp if passes.shared else 1
     items = ceil(execution.micro_batch * job.images / sharing)
     if items == 0:
         return BlockTime()

@@ -14,6 +14,8 @@ from adapters.training.log import StepRecord
 from adapters.training.run_file import Run as RunFile
 from adapters.training.run_file import write_run
 from adapters.training.settings import Stage, Training
+from composer import load
+from composer.plans.content import content_hash
 from composer.plans.layout import Layout
 from composer.plans.plan_file import parse_plan
 from tests.adapters.cli.test_startup import COMMAND, HEAVY, ROOT, imported_by
@@ -114,17 +116,20 @@ def test_nothing_fits_and_the_change_that_is_named_does(run: Run) -> None:
 
 def test_efficiencies_are_fitted_to_a_log(run: Run, tmp_path: Path) -> None:
     settings = Training(stages=(Stage("sft", 4, ("language_model",)),), micro_batch=1, global_batch=8, precision="bf16")
-    write_run(tmp_path, RunFile(8, evolve(settings, layout=Layout(ep=8), distributed_optimizer=True)))
+    write_run(
+        tmp_path,
+        RunFile(8, content_hash(load(Path(SPEC))), evolve(settings, layout=Layout(ep=8), distributed_optimizer=True)),
+    )
     log = tmp_path / "log.jsonl"
     slow = {"tokens": 8 * 1024, "tokens_per_second": 8 * 1024 / 60, "samples_per_second": 8 / 60, "images": 8}
     steps = [StepRecord(step, "sft", 1.0, 1e-4, 1.0, peak_memory_gib=1.0, seconds=60.0, **slow) for step in range(1, 9)]
     log.write_text("".join(json.dumps(asdict(step)) + "\n" for step in steps), encoding="utf-8")
     words = (*BOUNDED, "--frozen", "decoder", "--format", "yaml")
     shipped, fitted = parse_plan(run(*words).out, "a"), parse_plan(run(*words, "--calibrate", str(log)).out, "b")
-    assert evolve(fitted.hardware, efficiency=shipped.hardware.efficiency, launch_us=shipped.hardware.launch_us) == (
-        shipped.hardware
-    )
-    assert fitted.hardware != shipped.hardware
+    asked, told = shipped.hardware, fitted.hardware
+    assert evolve(told, efficiency=asked.efficiency, launch_us=asked.launch_us, sources=asked.sources) == asked
+    assert (told.efficiency, told.launch_us) != (asked.efficiency, asked.launch_us)
+    assert told.sources[-1] == f"efficiency, launch_us: fitted to {log}"
     assert fitted.estimate.time.total.likely > shipped.estimate.time.total.likely
     alone = tmp_path / "alone.jsonl"
     alone.write_text("")

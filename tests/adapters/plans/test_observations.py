@@ -10,7 +10,8 @@ import torch
 
 from adapters.megatron import build
 from adapters.plans.inventory import inventory
-from adapters.plans.observations import execution_of, observations, timed_steps
+from adapters.plans.observations import execution_of, observations, timed_steps, trained_in_run
+from adapters.plans.planned import trained_by
 from adapters.training.problems import TrainingError
 from adapters.training.run_file import Run, read_run, write_run
 from adapters.training.settings import Stage, Training
@@ -66,7 +67,7 @@ def test_logs_that_say_nothing(tmp_path: Path):
 def test_batches_of_another_run(tmp_path: Path, planned: PlannedModel):
     path = tmp_path / "log.jsonl"
     path.write_text("".join(line(step, 256, 1.0) for step in range(5)))
-    write_run(tmp_path, Run(1, training(micro_batch=3)))
+    write_run(tmp_path, Run(1, planned.inventory.graph, training(micro_batch=3)))
     with pytest.raises(TrainingError, match="a step had 2 samples, no multiple of 3"):
         observations(path, planned)
 
@@ -79,7 +80,9 @@ def test_a_log_alone_says_too_little(tmp_path: Path, planned: PlannedModel):
 
 
 def test_what_a_run_was_comes_back(tmp_path: Path):
-    run = Run(4, training(micro_batch=2, precision="bf16", layout=Layout(tp=2, sequence_parallel=True)))
+    run = Run(
+        4, "0123456789abcdef", training(micro_batch=2, precision="bf16", layout=Layout(tp=2, sequence_parallel=True))
+    )
     write_run(tmp_path, run)
     assert read_run(tmp_path / "log.jsonl") == run
 
@@ -87,7 +90,9 @@ def test_what_a_run_was_comes_back(tmp_path: Path):
 def test_images_of_a_sample(tmp_path: Path, planned: PlannedModel):
     path = tmp_path / "log.jsonl"
     path.write_text("".join(line(step, 512, 1.0, images=6) for step in range(5)))
-    write_run(tmp_path, Run(1, training(precision="bf16", transformer_impl="transformer_engine")))
+    write_run(
+        tmp_path, Run(1, planned.inventory.graph, training(precision="bf16", transformer_impl="transformer_engine"))
+    )
     (found,) = observations(path, planned)
     assert found.job == Job(1, 256, 2, images=3, image_tokens=85)
 
@@ -131,7 +136,7 @@ def test_lengths_that_were_not_seen_are_met_better(tmp_path: Path, experts_graph
             step += 1
             lines.append(line(step, length, time.process_time() - begin, samples=1))
     path.write_text("".join(lines))
-    write_run(tmp_path, Run(1, training()))
+    write_run(tmp_path, Run(1, planned.inventory.graph, training()))
     found = observations(path, planned)
     assert [each.job.seq for each in found] == list(LENGTHS)
     fitted = calibrate(other_machine(), found[::2], trust=1.0)
@@ -141,3 +146,22 @@ def test_lengths_that_were_not_seen_are_met_better(tmp_path: Path, experts_graph
     )
     print(f"mean error of unseen lengths: {before:.2f} before, {after:.2f} after")
     assert after < 0.5 * before
+
+
+def test_a_log_of_another_model(tmp_path: Path, planned: PlannedModel):
+    path = tmp_path / "log.jsonl"
+    path.write_text("".join(line(step, 256, 1.0) for step in range(5)))
+    write_run(tmp_path, Run(1, "0123456789abcdef", training()))
+    with pytest.raises(TrainingError, match="is of a run of another model \\(content 0123456789abcdef\\)"):
+        observations(path, planned)
+
+
+def test_what_trained_in_a_run(tmp_path: Path, experts_graph: Graph):
+    path = tmp_path / "log.jsonl"
+    path.write_text("".join(line(step, 256, 1.0) for step in range(5)))
+    for selectors in (("embed_vision",), ("decoder - router", "embed_vision")):
+        write_run(tmp_path, Run(1, "x", Training(stages=(Stage("sft", 1, selectors),))))
+        names = trained_in_run(path, experts_graph)
+        assert names == trained_by(experts_graph, selectors)
+        assert any("embed_vision" in name for name in names)
+    assert not any("router" in name for name in names)

@@ -109,10 +109,10 @@ def test_settings_of_another_experiment_are_refused_with_all_that_differs():
 
 def test_what_the_plan_has_not_looked_at_is_said():
     wider = evolve(GIVEN, stages=(*GIVEN.stages, Stage("all", 5, ("vision_tower", "language_model"))))
-    thawed, pictures = settings_notes(plan(), wider)
-    assert thawed == "stage all trains vision_tower, frozen in the plan: its memory and time are not planned."
+    thawed, pictures = settings_notes(plan(), wider, shipped())
+    assert thawed == "stage all trains more of vision_tower than the plan: its memory and time are not planned."
     assert pictures.startswith("pictures.max_features is 280, the plan counts with 256 rows of a picture: towers may")
-    assert settings_notes(plan(), fresh_settings(plan(), shipped(), 1)) == []
+    assert settings_notes(plan(), fresh_settings(plan(), shipped(), 1), shipped()) == []
 
 
 def test_what_trains_without_settings():
@@ -126,8 +126,8 @@ def test_what_trains_without_settings():
     check_settings(parts, shipped())
     planned = fresh_settings(plan(frozen=Frozen("freeze.yaml", "align")), shipped(), 1)
     assert (planned.freeze_plan, planned.stages) == (str(Path.cwd() / "freeze.yaml"), (Stage("align", 1),))
-    assert settings_notes(plan(frozen=Frozen("freeze.yaml", "align")), planned) == []
-    (note,) = settings_notes(plan(frozen=Frozen("freeze.yaml", "sft")), planned)
+    assert settings_notes(plan(frozen=Frozen("freeze.yaml", "align")), planned, shipped()) == []
+    (note,) = settings_notes(plan(frozen=Frozen("freeze.yaml", "sft")), planned, shipped())
     assert "is not what the plan was made for" in note
     with pytest.raises(PlanUseError, match="--settings FILE"):
         fresh_settings(plan(nodes=part, frozen=Frozen("freeze.yaml")), shipped(), 1)
