@@ -10,8 +10,10 @@ from hypothesis import strategies as st
 from composer.plans.execution import Execution
 from composer.plans.job import Job
 from composer.plans.layout import Layout, Zero
+from composer.plans.model import PlannedModel
 from composer.plans.placement import PlacementError
 from composer.plans.time import estimate, interleaved, quickest, shortest, time_of
+from composer.plans.time.estimate import clock_of
 from composer.plans.timeline import StageTime, play
 from tests.composer.plans.time.models import LAYERS, job, machine, model
 
@@ -211,3 +213,15 @@ def test_twenty_thousand_executions_take_about_a_second():
         for execution in executions:
             time_of(found, asked, execution, hardware)
     assert (time.process_time() - begin) / (4 * len(executions)) < 150e-6
+
+
+def test_a_tied_head_on_another_rank_trains_a_copy_of_the_table():
+    found = model()
+    tied = PlannedModel(
+        evolve(found.inventory, tied=True), found.decoder_node, found.decoder, found.rules, found.trained
+    )
+    clock = clock_of(tied, job(2, 8), machine())
+    alone, apart = clock.trained(Layout()), clock.trained(Layout(pp=2))
+    table = 1000 * 100
+    assert sum(rank.dense for rank in apart) == sum(rank.dense for rank in alone) + table
+    assert apart[-1].dense - apart[0].dense == table  # `model` has a head of its own beside the copy
