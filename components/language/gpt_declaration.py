@@ -149,6 +149,10 @@ class DecoderConfig:
     vocab_size: int = field(metadata=_doc("Rows of the embedding table."))
     max_positions: int = field(metadata=_doc("Longest sequence, in tokens."))
     norm_eps: float = field(default=1e-6, metadata=_doc("Epsilon of every RMS norm."))
+    norm_weight: Literal["plain", "zero_centered"] = field(
+        default="plain",
+        metadata=_doc("What every norm with a weight multiplies by: plain: the weight. zero_centered: 1 + the weight."),
+    )
     activation: Literal["silu", "gelu", "gelu_pytorch_tanh"] = field(
         default="silu", metadata=_doc("Feed-forward activation.")
     )
