@@ -29,11 +29,16 @@ class Inside:
 
 @frozen
 class Window:
-    """The part of a Hugging Face tensor that one rank holds: `part` of dimension `dim`, and of that, what is inside."""
+    """The part of a Hugging Face tensor that one rank holds: `part` of dimension `dim`, and of that, what is inside.
+
+    `stretches`, if given, are lengths of dimension 0 of the rank's part: there are as many stretches in the Hugging Face
+    tensor, as much longer as there are parts, and the rank holds its part of each.
+    """
 
     dim: int = 0
     part: Part = Part()
     inside: Inside = Inside()
+    stretches: tuple[int, ...] = ()
 
     def whole(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         """The Hugging Face tensor's shape, from that of the rank's part."""
@@ -41,6 +46,8 @@ class Window:
 
     def origin(self, shape: tuple[int, ...], line: int) -> tuple[int, int]:
         """Where a line of the rank's part, which has shape `shape`, begins in the Hugging Face tensor: line, column."""
+        if self.stretches:
+            return self._of_stretches(shape, line), 0
         here: list[int] = []
         there: list[int] = []
         offset: list[int] = []
@@ -54,6 +61,17 @@ class Window:
             offset += [0, stretch * self._index(dim)]
         index = np.add(np.unravel_index(line, here[:-1]), offset[:-1])
         return int(np.ravel_multi_index(tuple(index), there[:-1])), offset[-1]
+
+    def _of_stretches(self, shape: tuple[int, ...], line: int) -> int:
+        _, lines_of_each, _ = dimensions(shape)
+        left = line
+        before = 0
+        for stretch in self.stretches:
+            size = stretch * lines_of_each
+            if left < size:
+                return before * self.part.parts + self.part.index * size + left
+            left, before = left - size, before + size
+        raise IndexError(f"line {line} of a tensor of {before}")
 
     def _parts(self, dim: int | None) -> int:
         outer = self.part.parts if dim == self.dim else 1

@@ -24,7 +24,8 @@ class SelfAttention(MegatronModule):
     """Queries, keys and values in one projection, norms per head, rotation, attention, output projection.
 
     The rows of `linear_qkv` are ordered by key/value group (the group's query heads, its key, its value), so that a
-    tensor-parallel split falls between groups. With `values: keys` there is no value: the un-normalised key is it.
+    tensor-parallel split falls between groups. With `values: keys` there is no value: the un-normalised key is it. With
+    an output gate each query head is followed by its gate.
     """
 
     def __init__(
@@ -47,7 +48,8 @@ class SelfAttention(MegatronModule):
         self.groups = part.kv_heads // tp
         self.queries = part.heads // part.kv_heads
         backend = get_backend(config.transformer_impl)
-        per_group = self.queries + (1 if part.values.keys else 2)
+        self.gated = part.output_gate == "sigmoid"
+        per_group = self.queries * (2 if self.gated else 1) + (1 if part.values.keys else 2)
         shared = {"config": config, "is_expert": False, "tp_group": pg_collection.tp, "skip_bias_add": False}
         self.linear_qkv = backend.column_parallel_linear()(
             config.hidden_size,
@@ -94,14 +96,14 @@ class SelfAttention(MegatronModule):
         Returns:
             [S, B, H] and no bias.
         """
-        query, key, value = self._heads(hidden_states)
+        query, gate, key, value = self._heads(hidden_states)
         query = rotate(self.q_norm(query), rotary_pos_emb, self.columns)
         key, value = rotate(self.k_norm(key), rotary_pos_emb, self.columns), self.v_norm(value)
         if self.recompute_core and self.training:
             attended = tensor_parallel.checkpoint(self._attend, False, query, key, value, attention_mask)
         else:
             attended = self._attend(query, key, value, attention_mask)
-        output, _ = self.linear_proj(attended)
+        output, _ = self.linear_proj(attended if gate is None else attended * gate.flatten(2).sigmoid())
         return self.output_norm(output), None
 
     def _attend(self, query: Tensor, key: Tensor, value: Tensor, metadata: Tensor) -> Tensor:
@@ -115,13 +117,17 @@ class SelfAttention(MegatronModule):
         key, value = both.split([key.shape[2], value.shape[2]], dim=2)
         return self.core_attention(query, key, value, metadata, self.context_group.rank() * query.shape[0])
 
-    def _heads(self, hidden_states: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Queries [S, B, N, D], keys and values [S, B, G, D] (S is the whole sequence from here on)."""
+    def _heads(self, hidden_states: Tensor) -> tuple[Tensor, Tensor | None, Tensor, Tensor]:
+        """Queries and their gates [S, B, N, D], keys and values [S, B, G, D] (S is the whole sequence from here on)."""
         mixed, _ = self.linear_qkv(hidden_states)
         mixed = mixed.unflatten(-1, (self.groups, -1, self.part.head_dim))
+        queries = self.queries * (2 if self.gated else 1)
         if self.part.values.keys:
-            query, key = torch.split(mixed, [self.queries, 1], dim=3)
+            query, key = torch.split(mixed, [queries, 1], dim=3)
             value = key
         else:
-            query, key, value = torch.split(mixed, [self.queries, 1, 1], dim=3)
-        return query.flatten(2, 3), key.squeeze(3), value.squeeze(3)
+            query, key, value = torch.split(mixed, [queries, 1, 1], dim=3)
+        query, gate = query.flatten(2, 3), None
+        if self.gated:
+            query, gate = query.unflatten(2, (-1, 2)).unbind(3)
+        return query, gate, key.squeeze(3), value.squeeze(3)

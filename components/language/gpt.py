@@ -18,8 +18,9 @@ from components.build_error import BuildError
 from components.context import BuildContext, CoreAttention
 from components.fusion.rotary import inverse_frequencies
 from components.language.core_attention import DenseMasks, MaskedAttention
-from components.language.decoder_layer import layer_spec
-from components.language.gpt_declaration import Attention, Gpt, layer_kinds
+from components.language.decoder_layer import attention_spec, delta_net_spec, layer_spec
+from components.language.documents import PackedDocuments
+from components.language.gpt_declaration import Attention, Gpt, Layer, layer_kinds
 from components.language.norms import rms_norm
 
 
@@ -112,22 +113,23 @@ def run(module: LanguageModel, _section: Gpt, **inputs: Any) -> Tensor:
 
 
 def rotation_frequencies(section: Gpt) -> Tensor:
-    """Angle per position of every pair of every layer kind, side by side: [R] float32."""
-    return torch.cat([_kind_frequencies(section, kind) for kind in layer_kinds(section)])
+    """Angle per position of every pair of every layer kind that rotates, side by side: [R] float32."""
+    kinds = [_kind_frequencies(section.layers.kinds[kind]) for kind in layer_kinds(section)]
+    return torch.cat([torch.zeros(0), *kinds])
 
 
 def block_spec(section: Gpt, context: BuildContext) -> TransformerBlockSubmodules:
     """Recipes for the layers of this stage, and the final norm."""
-    columns, start = {}, 0
-    for kind in layer_kinds(section):
-        half = section.layers.kinds[kind].attention.head_dim // 2
-        columns[kind] = slice(start, start + half)
-        start += half
     specs: dict[str, ModuleSpec] = {}
-    masks = DenseMasks(context.layout)
+    masks, documents, start = DenseMasks(context.layout), PackedDocuments(), 0
     for kind in layer_kinds(section):
         layer = section.layers.kinds[kind]
-        specs[kind] = layer_spec(layer, columns[kind], _core_attention(layer.attention, kind, masks, context))
+        columns = slice(start, start := start + _kind_frequencies(layer).numel())
+        if layer.attention is None:
+            mixer = delta_net_spec(layer, documents)
+        else:
+            mixer = attention_spec(layer, columns, _core_attention(layer.attention, kind, masks, context))
+        specs[kind] = layer_spec(layer, mixer)
     stage = {"vp_stage": context.vp_stage, "pp_rank": context.groups.pp.rank()}
     first = get_transformer_layer_offset(context.transformer, **stage)
     count = get_num_layers_to_build(context.transformer, **stage)
@@ -145,7 +147,9 @@ def _core_attention(part: Attention, kind: str, masks: DenseMasks, context: Buil
     )
 
 
-def _kind_frequencies(section: Gpt, kind: str) -> Tensor:
-    layer = section.layers.kinds[kind]
+def _kind_frequencies(layer: Layer) -> Tensor:
+    """Of one layer kind; none where nothing rotates."""
+    if layer.attention is None or layer.rope is None:
+        return torch.zeros(0)
     partial = layer.rope.partial if layer.rope.type == "proportional" else 1.0
     return inverse_frequencies(layer.attention.head_dim, layer.rope.theta, partial)

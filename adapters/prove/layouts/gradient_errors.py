@@ -66,11 +66,8 @@ def gradient_parts(model: ComposedModel, expected: Mapping[str, Tensor]) -> list
     found = []
     for entry in weight_map(graph, rank_tensors(model), share):
         if all(name in arrived for name in entry.composed):
-            window = share.window(entry.split)
-            window = Window(window.dim, window.part, share.inside(entry.inside))
             for name, piece in entry.pieces(arrived).items():
-                values = torch.cat([view.reshape(-1) for view in piece.views]).reshape(piece.shape)
-                found.append(_part(name, values, window, expected[name]))
+                found.append(_part(name, piece.values(), entry.window(share, piece), expected[name]))
     return found
 
 
