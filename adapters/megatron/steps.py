@@ -239,8 +239,8 @@ class PositionStep:
         if positions is None:
             shape = torch.empty(call.shape, device=call.device)
             positions = position_ids_of(shape, call.cu_seqlens, self.offset)
-        frequencies = getattr(model, self.decoder).frequencies(call.device)
-        call.rotation = rotation(_own(positions, call), frequencies, self.dtype)
+        table = getattr(model, self.decoder).rotation_table(call.device)
+        call.rotation = rotation(_own(positions, call), table, self.dtype)
 
 
 def _own(values: Tensor, call: Call) -> Tensor:
