@@ -141,7 +141,7 @@ def block_spec(section: Gpt, context: BuildContext) -> TransformerBlockSubmodule
 
 
 def _core_attention(part: Attention, kind: str, masks: DenseMasks, context: BuildContext) -> nn.Module:
-    scale = part.head_dim**-0.5 if part.scale is None else part.scale
+    scale = part.score_scale
     dense = MaskedAttention(context.rules[kind], masks, scale, context.transformer.attention_dropout)
     if context.core_attention is None or context.groups.cp.size() > 1:
         return dense

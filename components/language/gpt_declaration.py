@@ -35,11 +35,21 @@ class Attention:
     kv_heads: int = field(metadata=_doc("Key/value heads; divides `heads`."))
     head_dim: int = field(metadata=_doc("Width of one head."))
     scale: float | None = field(default=None, metadata=_doc("Factor on query·key; null: head_dim ** -0.5."))
+    scale_dim: int | None = field(
+        default=None, metadata=_doc("In place of `scale`: the width whose inverse square root is the factor.")
+    )
     q_norm: Literal["none", "rms"] = field(default="none", metadata=_doc("Norm of each query head, before rotation."))
     k_norm: Literal["none", "rms"] = field(default="none", metadata=_doc("Norm of each key head, before rotation."))
     v_norm: Literal["none", "scale_free"] = field(default="none", metadata=_doc("Norm of each value head."))
     values: Values = field(factory=Values, metadata=_doc("Where values come from."))
     bias: bool = field(default=False, metadata=_doc("Bias on the query, key and value projections."))
+
+    @property
+    def score_scale(self) -> float:
+        """Factor on query·key."""
+        if self.scale is not None:
+            return self.scale
+        return float((self.head_dim if self.scale_dim is None else self.scale_dim) ** -0.5)
 
 
 @frozen
@@ -136,6 +146,10 @@ class DecoderConfig:
     vocab_size: int = field(metadata=_doc("Rows of the embedding table."))
     max_positions: int = field(metadata=_doc("Longest sequence, in tokens."))
     norm_eps: float = field(default=1e-6, metadata=_doc("Epsilon of every RMS norm."))
+    norm_weight: Literal["plain", "zero_centered"] = field(
+        default="plain",
+        metadata=_doc("What every norm with a weight multiplies by: plain: the weight. zero_centered: 1 + the weight."),
+    )
     activation: Literal["silu", "gelu", "gelu_pytorch_tanh"] = field(
         default="silu", metadata=_doc("Feed-forward activation.")
     )
@@ -220,6 +234,11 @@ def _attention(attention: Attention, path: str) -> Iterator[Finding]:
     yield from whole(f"{path}.head_dim", attention.head_dim, 2)
     if attention.head_dim > 0 and attention.head_dim % 2:
         yield Finding(f"{path}.head_dim", f"{attention.head_dim} is odd: rotation turns pairs.")
+    if attention.scale_dim is not None:
+        yield from whole(f"{path}.scale_dim", attention.scale_dim)
+        if attention.scale is not None:
+            message = "scale and scale_dim both say what scores are multiplied by. Leave one out ({0})."
+            yield Finding(f"{path}.scale_dim", message, (f"{path}.scale",))
 
 
 def _feed_forward(ffn: FeedForward, path: str) -> Iterator[Finding]:
