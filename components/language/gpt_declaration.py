@@ -173,6 +173,13 @@ def ports(config: Gpt) -> Ports:
     return Ports(
         inputs={
             "embeddings": Port("embeddings", "embeddings", hidden, origin=("", "", "config.hidden_size")),
+            "hidden_states": Port(
+                "hidden_states",
+                "hidden",
+                (sizes.num_layers, *hidden),
+                required=False,
+                origin=("config.num_layers", "", "", "config.hidden_size"),
+            ),
             "attention_mask": Port("attention_mask", "mask", ("batch", "seq")),
             "rotary": Port("rotary", "rotary", ("batch", "seq")),
             "output_weight": Port("output_weight", "weight", table, required=False, origin=table_origin),

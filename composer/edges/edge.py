@@ -46,12 +46,14 @@ class Site:
     """What an edge's own check may know of the graph around it.
 
     `path` is the edge's (`edges[3]`), `tokens` the spec's token ids by name, `layer_kinds` those of the node it ends
-    at, None if that node has no layer kinds.
+    at, None if that node has no layer kinds; `source_shape` and `target_shape` the ports' at its ends, None if unknown.
     """
 
     path: str
     tokens: dict[str, int]
     layer_kinds: tuple[str, ...] | None = None
+    source_shape: tuple[str | int, ...] | None = None
+    target_shape: tuple[str | int, ...] | None = None
 
     def unknown_tokens(self, names: tuple[str, ...], key: str) -> Iterator[Finding]:
         """A finding for each name that is no token of the spec, at `key[i]`."""
