@@ -66,8 +66,9 @@ class Component:
     """What a node can be: its configuration, its ports and the module that builds it.
 
     `role` is `tower`, `projector` or `decoder`. `implementation` names a torch module with
-    `build(config, context) -> nn.Module` and `run(module, config, **inputs) -> Tensor`; a projector that makes another
-    number of rows than it reads also has `rows_after(config, item_rows)`. `layer_kinds`, of a decoder,
+    `build(config, context) -> nn.Module` and `run(module, config, **inputs) -> Tensor`; a projector's `run` is also
+    given `item_rows` (how many rows each item has that it reads), and one that makes another number of rows than it
+    reads has `rows_after(config, item_rows)`. `layer_kinds`, of a decoder,
     gives the layer kinds that need a mask rule each, in the order of their first layer. `check` finds what is wrong
     with a configuration by itself; paths of its findings are relative to the node (`layers.order[3]`). `costs`, of a
     decoder, is what plans ask it; towers and projectors are run once on the meta device instead.

@@ -101,23 +101,24 @@ class NodeStep:
             self._encode_share(module, call, call.encoding, inputs)
             return
         if self.rows_from is not None:
-            call.item_rows[self.name] = self._pack(call, inputs, self.rows_from)
+            rows = self._pack(call, inputs, self.rows_from)
+            call.values[self.name] = self.implementation.run(module, self.section, item_rows=rows, **inputs)
+            rows_after = getattr(self.implementation, "rows_after", None)
+            call.item_rows[self.name] = rows if rows_after is None else rows_after(self.section, rows)
+            return
         found = self.implementation.run(module, self.section, **inputs)
         found = {OUT: found} if isinstance(found, Tensor) else found
         call.values |= {output_key(self.name, port): value for port, value in found.items()}
-        if self.rows_from is None:
-            call.item_rows[self.name] = self._item_rows(inputs, found[OUT].shape[0])
+        call.item_rows[self.name] = self._item_rows(inputs, found[OUT].shape[0])
 
     def _pack(self, call: Call, inputs: dict[str, Any], rows_from: str) -> Tensor:
-        """Pack features in place, and say how many rows of each item the node will make: [items] int64."""
+        """Pack features in place, and say how many rows of each item the node will read: [items] int64."""
         rows = call.item_rows[rows_from]
         for argument, operations in self.packs.items():
             owner = self.sources[argument]
             inputs[argument], packed = pack(inputs[argument], call.item_rows[owner], operations)
             rows = packed if owner == rows_from else rows
-        rows_after = getattr(self.implementation, "rows_after", None)
-        made: Tensor = rows if rows_after is None else rows_after(self.section, rows)
-        return made
+        return rows
 
     def _item_rows(self, inputs: Mapping[str, Any], rows: int) -> Tensor:
         found: Tensor = self.implementation.item_rows(self.section, rows, **inputs)
@@ -317,8 +318,8 @@ class PositionStep:
         if positions is None:
             shape = torch.empty(call.shape, device=call.device)
             positions = position_ids_of(shape, call.cu_seqlens, self.offset)
-        frequencies = getattr(model, self.decoder).frequencies(call.device)
-        call.rotation = rotation(_own(positions, call), frequencies, self.dtype)
+        table = getattr(model, self.decoder).rotation_table(call.device)
+        call.rotation = rotation(_own(positions, call), table, self.dtype)
 
 
 def _own(values: Tensor, call: Call) -> Tensor:

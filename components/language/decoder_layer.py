@@ -16,6 +16,7 @@ from components.language.feed_forward import FeedForwardHalf
 from components.language.gpt_declaration import Layer
 from components.language.injection import LevelPlace
 from components.language.norms import rms_norm
+from components.language.rotation_columns import Columns
 
 
 class DecoderLayer(TransformerLayer):
@@ -46,12 +47,12 @@ class DecoderLayer(TransformerLayer):
         return output, levels
 
 
-def layer_spec(layer: Layer, columns: slice, core: nn.Module) -> ModuleSpec:
+def layer_spec(layer: Layer, columns: Columns | None, core: nn.Module) -> ModuleSpec:
     """Megatron-Core's recipe for one layer of a kind.
 
     Args:
         layer: the kind, complete.
-        columns: the kind's columns of the rotation, see `components.fusion.rotary`.
+        columns: the kind's columns of the rotation, see `components.fusion.rotary`; None: no rotation.
         core: the kind's core attention; has no parameters, so layers of a kind share it.
     """
     sandwich = layer.norms == "sandwich"

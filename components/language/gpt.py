@@ -16,12 +16,14 @@ from torch import Tensor, nn
 
 from components.build_error import BuildError
 from components.context import BuildContext, CoreAttention
-from components.fusion.rotary import inverse_frequencies
+from components.fusion.rotary import RotationTable
 from components.language.core_attention import DenseMasks, MaskedAttention
 from components.language.decoder_layer import layer_spec
+from components.language.frequencies import rotation_table
 from components.language.gpt_declaration import Attention, Gpt, layer_kinds
 from components.language.injection import Injection
 from components.language.norms import rms_norm
+from components.language.rotation_columns import rotation_columns
 
 
 class LanguageModel(GPTModel):
@@ -46,13 +48,13 @@ class LanguageModel(GPTModel):
             layer.place = self.injection.place(number)
         self.softcap = section.config.logit_softcap
         # No buffer: half-precision wrappers cast those, and angles need float32.
-        self._frequencies = {torch.device("cpu"): rotation_frequencies(section)}
+        self._tables = {torch.device("cpu"): rotation_table(section)}
 
-    def frequencies(self, device: torch.device) -> Tensor:
-        """Angle per position of every pair of every layer kind, [R] float32, on a device."""
-        if device not in self._frequencies:
-            self._frequencies[device] = self._frequencies[torch.device("cpu")].to(device)
-        return self._frequencies[device]
+    def rotation_table(self, device: torch.device) -> RotationTable:
+        """What turns positions into the angles of every pair of every layer kind, on a device."""
+        if device not in self._tables:
+            self._tables[device] = self._tables[torch.device("cpu")].to(device)
+        return self._tables[device]
 
     def forward(  # type: ignore[override]
         self,
@@ -123,18 +125,9 @@ def run(module: LanguageModel, _section: Gpt, **inputs: Any) -> Tensor:
     return output
 
 
-def rotation_frequencies(section: Gpt) -> Tensor:
-    """Angle per position of every pair of every layer kind, side by side: [R] float32."""
-    return torch.cat([_kind_frequencies(section, kind) for kind in layer_kinds(section)])
-
-
 def block_spec(section: Gpt, context: BuildContext) -> TransformerBlockSubmodules:
     """Recipes for the layers of this stage, and the final norm."""
-    columns, start = {}, 0
-    for kind in layer_kinds(section):
-        half = section.layers.kinds[kind].attention.head_dim // 2
-        columns[kind] = slice(start, start + half)
-        start += half
+    columns = rotation_columns(section)
     specs: dict[str, ModuleSpec] = {}
     masks = DenseMasks(context.layout)
     for kind in layer_kinds(section):
@@ -148,16 +141,10 @@ def block_spec(section: Gpt, context: BuildContext) -> TransformerBlockSubmodule
 
 
 def _core_attention(part: Attention, kind: str, masks: DenseMasks, context: BuildContext) -> nn.Module:
-    scale = part.head_dim**-0.5 if part.scale is None else part.scale
+    scale = part.score_scale
     dense = MaskedAttention(context.rules[kind], masks, scale, context.transformer.attention_dropout)
     if context.core_attention is None or context.groups.cp.size() > 1:
         return dense
     return context.core_attention(
         CoreAttention(context.rules[kind], part.heads, part.kv_heads, part.head_dim, scale), dense
     )
-
-
-def _kind_frequencies(section: Gpt, kind: str) -> Tensor:
-    layer = section.layers.kinds[kind]
-    partial = layer.rope.partial if layer.rope.type == "proportional" else 1.0
-    return inverse_frequencies(layer.attention.head_dim, layer.rope.theta, partial)
