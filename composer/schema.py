@@ -33,7 +33,10 @@ def _described(text: str, *, default: Any = attrs.NOTHING, factory: Callable[[],
 class HfDocument:
     """The Hugging Face model that the spec stands for."""
 
-    architecture: str = _described("Model class in transformers, as in `architectures` of a config.json.")
+    architecture: str | tuple[str, ...] = _described(
+        "Model class in transformers, as in `architectures` of a config.json; or a list, of which the configuration's is "
+        "used."
+    )
     requires: str | None = _described("Version of transformers that has it, as in transformers>=5.23.", default=None)
     default: str | None = _described(
         "Configuration used when none is given: a JSON file, relative to this file or to the shipped specs.",

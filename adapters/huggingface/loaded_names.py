@@ -50,7 +50,7 @@ def _as_loaded(graph: Graph, names: Iterable[str]) -> dict[str, str]:
     from transformers.conversion_mapping import get_model_conversion_mapping
     from transformers.core_model_loading import WeightRenaming, rename_source_key
 
-    architecture: Any = getattr(transformers, graph.hf.architecture, None) if graph.hf else None
+    architecture: Any = getattr(transformers, str(graph.architecture), None)
     if architecture is None:
         return {}
     with torch.device("meta"):

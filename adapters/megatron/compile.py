@@ -6,6 +6,8 @@ from attrs import frozen
 from adapters.megatron.steps import (
     IN,
     EmbedStep,
+    Injected,
+    InjectStep,
     MaskStep,
     NodeStep,
     PositionStep,
@@ -13,10 +15,11 @@ from adapters.megatron.steps import (
     Step,
     UnfilledStep,
     implementation,
+    output_key,
 )
 from components.fusion.mask_metadata import MetadataLayout
 from composer import Graph
-from composer.edges import DataEdge, Edge, EmbedEdge, MaskEdge, PositionEdge, ScatterEdge, ShareEdge
+from composer.edges import DataEdge, Edge, EmbedEdge, InjectEdge, MaskEdge, PositionEdge, ScatterEdge, ShareEdge
 from composer.graph import OUT
 from composer.masks import Rule
 from composer.network import upstream
@@ -32,6 +35,8 @@ class Program:
     steps: tuple[Step, ...]
     rules: dict[str, Rule]
     layout: MetadataLayout
+    injected: tuple[int, ...]
+    """The decoder layers after which a level of features is added, ascending."""
     tied: bool
     modalities: dict[str, tuple[str, tuple[str, ...]]]
     """Placeholder token: the node whose features fill it, and the spec inputs that node needs."""
@@ -49,7 +54,8 @@ def compile_graph(graph: Graph, *, pre_process: bool, dtype: torch.dtype) -> Pro
     """
     decoder = graph.decoder().name
     mask = _only(graph, decoder, MaskEdge)
-    layout = MetadataLayout.for_rules(mask.rules.values(), graph.tokens)
+    injects = [edge for edge in graph.edges_to(decoder) if isinstance(edge, InjectEdge)]
+    layout = MetadataLayout.for_rules(mask.rules.values(), graph.tokens, [edge.at for edge in injects])
     encoders = tuple(name for name in graph.order() if name != decoder)
     steps: list[Step] = []
     if pre_process:
@@ -63,10 +69,20 @@ def compile_graph(graph: Graph, *, pre_process: bool, dtype: torch.dtype) -> Pro
         steps=tuple(steps),
         rules=dict(mask.rules),
         layout=layout,
+        injected=injected_layers(graph),
         tied=any(isinstance(edge, ShareEdge) for edge in graph.edges),
         modalities=_modalities(graph, decoder),
         counted=tuple(edge.at[0] for edge in graph.edges_to(decoder) if isinstance(edge, ScatterEdge)),
     )
+
+
+def injected_layers(graph: Graph) -> tuple[int, ...]:
+    """The decoder layers after which a level of features is added, the same for all inject edges."""
+    for edge in graph.edges:
+        if isinstance(edge, InjectEdge):
+            levels = graph.ports(edge.source.owner).outputs[edge.source.port or OUT].shape[0]
+            return edge.layers(int(levels))
+    return ()
 
 
 def _only[E: Edge](graph: Graph, decoder: str, kind: type[E]) -> E:
@@ -86,7 +102,16 @@ def _first_stage(graph: Graph, decoder: str, encoders: tuple[str, ...]) -> list[
         steps.append(ScatterStep(edge.source.owner, tokens, edge.at, edge.mode, edge.interrupted))
         sources |= {name: (edge.source.owner, graph.tokens[name]) for name in edge.at}
     steps.append(UnfilledStep(sources))
+    injects = [edge for edge in graph.edges_to(decoder) if isinstance(edge, InjectEdge)]
+    if injects:
+        steps.append(InjectStep(tuple(_injected(graph, edge, scatters) for edge in injects)))
     return steps
+
+
+def _injected(graph: Graph, edge: InjectEdge, scatters: list[ScatterEdge]) -> Injected:
+    twin = next(scatter for scatter in scatters if set(scatter.at) == set(edge.at))
+    source = output_key(edge.source.owner, edge.source.port or OUT)
+    return Injected(source, twin.source.owner, tuple(graph.tokens[name] for name in edge.at))
 
 
 def _node_step(graph: Graph, name: str) -> NodeStep:
@@ -95,6 +120,7 @@ def _node_step(graph: Graph, name: str) -> NodeStep:
     sources = {edge.target.port or IN: edge.source.owner for edge in edges}
     upstream = [owner for owner in sources.values() if owner in graph.nodes]
     component = graph.component(name)
+    outputs = graph.ports(name).outputs
     of_items = {str(graph.inputs[owner].shape[0]) for owner in sources.values() if owner in graph.inputs}
     return NodeStep(
         name,
@@ -103,8 +129,11 @@ def _node_step(graph: Graph, name: str) -> NodeStep:
         sources,
         rows_from=upstream[0] if upstream else None,
         shared=not upstream and len(of_items) == 1,
-        width=int(graph.ports(name).outputs[OUT].shape[-1]),
+        width=int(outputs[OUT].shape[-1]),
         packs={edge.target.port or IN: edge.pack for edge in edges if edge.pack},
+        levels={
+            port: (int(each.shape[0]), int(each.shape[-1])) for port, each in outputs.items() if each.type == "levels"
+        },
     )
 
 

@@ -14,11 +14,15 @@ from torch import Tensor, nn
 
 from adapters.megatron.shared_encoding import EncodingRanks
 from components.fusion.embed import embed_tokens
+from components.fusion.feature_counts import FeatureCountError
+from components.fusion.inject import levels_at
 from components.fusion.mask_metadata import MetadataLayout
 from components.fusion.pack import pack
+from components.fusion.rank_tokens import RankTokens
 from components.fusion.rotary import position_ids_of, rotation
 from components.fusion.scatter import check_slots, features_at, placeholder_slots, scatter_features
 from composer.edges.pack import Pack
+from composer.graph import OUT
 
 IN = "in"
 
@@ -45,14 +49,23 @@ class Call:
     """[S] int64: positions as context-parallel ranks hold them, one rank after another; None: one rank has all."""
     own: Tensor | None = None
     """[L] int64: this rank's positions; None: all."""
+    tokens_of_rank: RankTokens = RankTokens()
+    """Which tokens this rank has between decoder layers."""
     encoding: EncodingRanks | None = None
     """Ranks that share the items; None: this one encodes all."""
     embeddings: Tensor | None = None
+    levels: Tensor | None = None
+    """[K, N, H]: features of this rank's tokens to be added between decoder layers; None: none."""
     metadata: Tensor | None = None
     rotation: Tensor | None = None
 
 
 Step = Callable[[nn.Module, Call], None]
+
+
+def output_key(node: str, port: str) -> str:
+    """The owner of an output's value: the node itself for `out`."""
+    return node if port == OUT else f"{node}.{port}"
 
 
 @frozen(eq=False)
@@ -72,13 +85,15 @@ class NodeStep:
     """Of the rows it makes."""
     packs: Mapping[str, tuple[Pack, ...]] = field(factory=dict)
     """Argument of the component: what is done to the features on their way there."""
+    levels: Mapping[str, tuple[int, int]] = field(factory=dict)
+    """More outputs by port: how many levels, and the width of their rows."""
 
     def __call__(self, model: nn.Module, call: Call) -> None:
         inputs: dict[str, Any] = {argument: call.values.get(owner) for argument, owner in self.sources.items()}
         given = [owner for argument, owner in self.sources.items() if inputs[argument] is not None]
         module: nn.Module = getattr(model, self.name)
         if not given:
-            call.values[self.name] = None
+            call.values |= {output_key(self.name, port): None for port in (OUT, *self.levels)}
             return
         if absent := [owner for argument, owner in self.sources.items() if inputs[argument] is None]:
             raise MissingInputError(f"{self.name} got {', '.join(given)} but not {', '.join(absent)}")
@@ -91,9 +106,10 @@ class NodeStep:
             rows_after = getattr(self.implementation, "rows_after", None)
             call.item_rows[self.name] = rows if rows_after is None else rows_after(self.section, rows)
             return
-        features = self.implementation.run(module, self.section, **inputs)
-        call.values[self.name] = features
-        call.item_rows[self.name] = self._item_rows(inputs, features.shape[0])
+        found = self.implementation.run(module, self.section, **inputs)
+        found = {OUT: found} if isinstance(found, Tensor) else found
+        call.values |= {output_key(self.name, port): value for port, value in found.items()}
+        call.item_rows[self.name] = self._item_rows(inputs, found[OUT].shape[0])
 
     def _pack(self, call: Call, inputs: dict[str, Any], rows_from: str) -> Tensor:
         """Pack features in place, and say how many rows of each item the node will read: [items] int64."""
@@ -113,17 +129,35 @@ class NodeStep:
         own = ranks.own_items(items)
         if own.start < own.stop:
             share = {argument: value[own] for argument, value in inputs.items()}
-            features = self.implementation.run(module, self.section, **share)
+            rows_made = self._side_by_side(self.implementation.run(module, self.section, **share))
         else:
             dtype = next(module.parameters()).dtype
+            width = self.width + sum(count * width for count, width in self.levels.values())
             # As differentiable as those of the other ranks: they exchange gradients in the backward pass.
-            features = torch.zeros(0, self.width, dtype=dtype, device=call.device, requires_grad=_trains(module))
+            rows_made = torch.zeros(0, width, dtype=dtype, device=call.device, requires_grad=_trains(module))
         # Asked of all items, whatever this rank has encoded of them; the number of rows only counts where it does not
         # depend on the item.
-        own_rows = features.shape[0] // max(own.stop - own.start, 1)
+        own_rows = rows_made.shape[0] // max(own.stop - own.start, 1)
         rows = 0 if self.implementation.knows_item_rows(self.section) else ranks.most_rows(own_rows, call.device)
         call.item_rows[self.name] = self._item_rows(inputs, rows * items)
-        call.values[self.name] = ranks.gather(features, ranks.rows_of_ranks(call.item_rows[self.name].tolist()))
+        gathered = ranks.gather(rows_made, ranks.rows_of_ranks(call.item_rows[self.name].tolist()))
+        call.values |= self._apart(gathered)
+
+    def _side_by_side(self, found: Tensor | dict[str, Tensor]) -> Tensor:
+        """[N, width of all outputs]: ranks exchange one tensor."""
+        if isinstance(found, Tensor):
+            return found
+        return torch.cat([found[OUT], *(found[port].transpose(0, 1).flatten(1) for port in self.levels)], dim=-1)
+
+    def _apart(self, rows: Tensor) -> dict[str, Tensor]:
+        """What `_side_by_side` put together, by owner."""
+        widths = [self.width, *(count * width for count, width in self.levels.values())]
+        features, *others = rows.split(widths, dim=-1)
+        levels = {
+            output_key(self.name, port): part.unflatten(-1, shape).transpose(0, 1)
+            for (port, shape), part in zip(self.levels.items(), others, strict=True)
+        }
+        return {self.name: features} | levels
 
 
 def _trains(module: nn.Module) -> bool:
@@ -182,6 +216,51 @@ class ScatterStep:
 
 
 @frozen(eq=False)
+class Injected:
+    """One block of rows that is added between decoder layers."""
+
+    source: str
+    """Owner of the levels."""
+    placed: str
+    """Node whose features fill the same placeholders."""
+    tokens: tuple[int, ...]
+
+
+@frozen(eq=False)
+class InjectStep:
+    """Levels of features for the decoder: the rows of this rank's tokens, all blocks one after the other."""
+
+    blocks: tuple[Injected, ...]
+
+    def __call__(self, model: nn.Module, call: Call) -> None:
+        del model
+        given = [
+            (block, call.values[block.source]) for block in self.blocks if call.values.get(block.source) is not None
+        ]
+        if not given:
+            return
+        parts = []
+        for block, levels in given:
+            placed = call.values.get(block.placed)
+            if placed is None or placed.shape[0] != levels.shape[1]:
+                rows = "none" if placed is None else placed.shape[0]
+                raise FeatureCountError(
+                    f"{block.source} has {levels.shape[1]} rows at placeholders that {block.placed} has {rows} for"
+                )
+            parts.append(self._own(block, levels, call))
+        call.levels = torch.cat(parts, dim=1)
+
+    def _own(self, block: Injected, levels: Tensor, call: Call) -> Tensor:
+        share = call.tokens_of_rank
+        if share.chunks == 1:
+            return levels
+        assert call.input_ids is not None
+        slots = placeholder_slots(call.input_ids, torch.tensor(block.tokens, device=call.device))
+        order = torch.arange(call.shape[1], device=call.device) if call.rank_order is None else call.rank_order
+        return levels_at(share.complete_gradient(levels), slots, share.own(order))
+
+
+@frozen(eq=False)
 class UnfilledStep:
     """No placeholder may be left without features: its row would be a meaningless embedding."""
 
@@ -221,9 +300,9 @@ class MaskStep:
             if self.layout.needs_tokens:
                 raise MissingInputError(f"the mask rules ({self.rules}) need input_ids, beside inputs_embeds")
             ids = torch.zeros(call.shape, dtype=torch.int64, device=call.device)
-        metadata = self.layout.build(ids, call.attention_mask, call.cu_seqlens)
-        # Made of whole sequences: a stretch of placeholders may begin on another rank.
-        call.metadata = metadata if call.rank_order is None else metadata[:, :, call.rank_order]
+        call.metadata = self.layout.build(
+            ids, call.attention_mask, call.cu_seqlens, call.rank_order, call.tokens_of_rank.chunks
+        )
 
 
 @frozen(eq=False)
@@ -239,8 +318,8 @@ class PositionStep:
         if positions is None:
             shape = torch.empty(call.shape, device=call.device)
             positions = position_ids_of(shape, call.cu_seqlens, self.offset)
-        frequencies = getattr(model, self.decoder).frequencies(call.device)
-        call.rotation = rotation(_own(positions, call), frequencies, self.dtype)
+        table = getattr(model, self.decoder).rotation_table(call.device)
+        call.rotation = rotation(_own(positions, call), table, self.dtype)
 
 
 def _own(values: Tensor, call: Call) -> Tensor:

@@ -18,6 +18,7 @@ from components.build_error import BuildError
 from components.language.gpt_declaration import Attention
 from components.language.norms import ScaleFreeRMSNorm, rms_norm
 from components.language.rotation import rotate
+from components.language.rotation_columns import Columns
 
 
 class SelfAttention(MegatronModule):
@@ -34,7 +35,7 @@ class SelfAttention(MegatronModule):
         layer_number: int,
         part: Attention,
         sandwich: bool,
-        columns: slice,
+        columns: Columns | None,
         core: nn.Module,
         pg_collection: ProcessGroupCollection,
         name: str | None = None,

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Literal
 from attrs import field, frozen
 
 from components.language.delta_net_declaration import DeltaNet, check_delta_net
+from components.language.rope_declaration import Rope, check_rope
+from components.language.rotation_columns import rotating_dim
 from composer.finding import Finding
 from composer.ranges import positive, whole
 from composer.registry import Component, Port, Ports
@@ -53,23 +55,6 @@ class Attention:
         if self.scale is not None:
             return self.scale
         return float((self.head_dim if self.scale_dim is None else self.scale_dim) ** -0.5)
-
-
-@frozen
-class Rope:
-    """Rotary position embedding of one layer kind."""
-
-    theta: float = field(metadata=_doc("Base of the geometric series of wavelengths."))
-    type: Literal["default", "proportional"] = field(
-        default="default",
-        metadata=_doc(
-            "default: every pair of the head rotates. proportional: only the first `partial` of the pairs does, with "
-            "exponents taken over the whole head width; the others stand still."
-        ),
-    )
-    partial: float = field(
-        default=1.0, metadata=_doc("With type proportional: share of the head's pairs that rotate, 0 < partial ≤ 1.")
-    )
 
 
 @frozen
@@ -129,12 +114,16 @@ class FeedForward:
 class Layer:
     """One layer kind, complete."""
 
-    ffn: FeedForward = field(metadata=_doc("Feed-forward branches."))
-    attention: Attention | None = field(default=None, metadata=_doc("Self-attention; needs `rope`."))
-    rope: Rope | None = field(default=None, metadata=_doc("Rotary position embedding."))
-    delta_net: DeltaNet | None = field(
-        default=None, metadata=_doc("A gated delta net in place of attention; its mask rule is `causal`.")
+    attention: Attention | None = field(default=None, kw_only=True, metadata=_doc("Self-attention."))
+    rope: Rope | None = field(
+        default=None, kw_only=True, metadata=_doc("Rotary position embedding; null: layers without rotation.")
     )
+    delta_net: DeltaNet | None = field(
+        default=None,
+        kw_only=True,
+        metadata=_doc("A gated delta net in place of attention and rope; its mask rule is `causal`."),
+    )
+    ffn: FeedForward = field(metadata=_doc("Feed-forward branches."))
     norms: Literal["pre", "sandwich"] = field(
         default="pre", metadata=_doc("pre: a norm before each half. sandwich: also one after, before the residual add.")
     )
@@ -194,6 +183,13 @@ def ports(config: Gpt) -> Ports:
     return Ports(
         inputs={
             "embeddings": Port("embeddings", "embeddings", hidden, origin=("", "", "config.hidden_size")),
+            "hidden_states": Port(
+                "hidden_states",
+                "hidden",
+                (sizes.num_layers, *hidden),
+                required=False,
+                origin=("config.num_layers", "", "", "config.hidden_size"),
+            ),
             "attention_mask": Port("attention_mask", "mask", ("batch", "seq")),
             "rotary": Port("rotary", "rotary", ("batch", "seq")),
             "output_weight": Port("output_weight", "weight", table, required=False, origin=table_origin),
@@ -237,6 +233,8 @@ def check(config: Gpt) -> Iterator[Finding]:
         yield from _mixer(layer, path)
         yield from _feed_forward(layer.ffn, f"{path}.ffn")
     yield from _one_mixture(config)
+    if kinds and all(layer.rope is None and layer.delta_net is None for layer in kinds.values()):
+        yield Finding("layers.kinds", "no layer kind has rope: layers would not know where a token stands.")
 
 
 def _sizes(sizes: DecoderConfig) -> Iterator[Finding]:
@@ -248,7 +246,7 @@ def _sizes(sizes: DecoderConfig) -> Iterator[Finding]:
 
 
 def _mixer(layer: Layer, path: str) -> Iterator[Finding]:
-    """What mixes tokens: attention, which needs a rotation, or a delta net, which has none."""
+    """What mixes tokens: attention, or a delta net, which needs no rotation."""
     if layer.attention is None and layer.delta_net is None:
         yield Finding(path, "neither attention nor delta_net is given: a layer has one of them.")
     if layer.delta_net is not None:
@@ -257,12 +255,11 @@ def _mixer(layer: Layer, path: str) -> Iterator[Finding]:
                 message = f"a layer with a delta_net ({{0}}) has no {name}: leave one of both out."
                 yield Finding(f"{path}.{name}", message, (f"{path}.delta_net",))
         yield from check_delta_net(layer.delta_net, f"{path}.delta_net")
-    elif layer.attention is not None and layer.rope is None:
-        yield Finding(f"{path}.attention", f"there is no rope: give {path}.rope.")
-    if layer.attention is not None:
-        yield from _attention(layer.attention, f"{path}.attention")
+    if layer.attention is None:
+        return
+    yield from _attention(layer.attention, f"{path}.attention")
     if layer.rope is not None:
-        yield from _rope(layer.rope, f"{path}.rope")
+        yield from check_rope(layer.rope, f"{path}.rope", rotating_dim(layer), f"{path}.attention.head_dim")
 
 
 def _attention(attention: Attention, path: str) -> Iterator[Finding]:
@@ -278,15 +275,6 @@ def _attention(attention: Attention, path: str) -> Iterator[Finding]:
         if attention.scale is not None:
             message = "scale and scale_dim both say what scores are multiplied by. Leave one out ({0})."
             yield Finding(f"{path}.scale_dim", message, (f"{path}.scale",))
-
-
-def _rope(rope: Rope, path: str) -> Iterator[Finding]:
-    yield from positive(f"{path}.theta", rope.theta)
-    if not 0 < rope.partial <= 1:
-        yield Finding(f"{path}.partial", f"{rope.partial} is no share: 0 < partial <= 1 is expected.")
-    elif rope.type != "proportional" and rope.partial != 1:
-        message = f"{rope.partial} has no effect: with type {rope.type} every pair rotates. Set type: proportional."
-        yield Finding(f"{path}.partial", message)
 
 
 def _feed_forward(ffn: FeedForward, path: str) -> Iterator[Finding]:

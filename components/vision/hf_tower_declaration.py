@@ -6,6 +6,7 @@ from typing import Any
 from attrs import field, frozen
 
 from composer.finding import Finding
+from composer.graph import OUT
 from composer.ranges import whole
 from composer.registry import Component, Port, Ports
 from composer.suggestion import suggestion
@@ -45,6 +46,22 @@ class HiddenStates:
 
 
 @frozen
+class Levels:
+    """Features of several depths beside `out`, one block of rows for each, as many rows as `out` has."""
+
+    layers: tuple[int, ...] = field(
+        metadata={"description": "The tower's layers that the levels come from, numbered as the tower does."}
+    )
+    output: str | None = field(
+        default=None,
+        metadata={
+            "description": "Field of the tower's output that holds a list of levels, one for each of `layers`; null: "
+            "the hidden states of `layers`, numbered as in hidden_states."
+        },
+    )
+
+
+@frozen
 class HfTower:
     """A vision tower of transformers, made by `AutoModel.from_config`."""
 
@@ -65,6 +82,10 @@ class HfTower:
     hidden_states: HiddenStates | None = field(
         default=None, metadata={"description": "In place of `output`: features from inside the tower."}
     )
+    levels: dict[str, Levels] = field(
+        factory=dict,
+        metadata={"description": "More outputs, by the names of their ports, for inject edges; rows of `out_dim`."},
+    )
 
     @property
     def width(self) -> int:
@@ -73,14 +94,26 @@ class HfTower:
 
 
 def ports(config: HfTower) -> Ports:
-    """Inputs as declared, each optional only if what feeds it is; out: one row per feature, all items in a row."""
+    """Inputs as declared, each optional only if what feeds it is; out: one row per feature, all items in a row.
+
+    A port of levels has as many such blocks of rows.
+    """
     return Ports(
         inputs={
             name: Port(name, "any", shape, origin=tuple(f"inputs.{name}[{i}]" for i in range(len(shape))))
             for name, shape in config.inputs.items()
         },
-        outputs={"out": Port("out", "features", ("feature", config.width), origin=("", "out_dim"))},
+        outputs={
+            OUT: Port(OUT, "features", ("feature", config.width), origin=("", "out_dim")),
+            **{
+                name: _level_port(name, levels, config.out_dim) for name, levels in config.levels.items() if name != OUT
+            },
+        },
     )
+
+
+def _level_port(name: str, levels: Levels, width: int) -> Port:
+    return Port(name, "levels", (len(levels.layers), "feature", width), origin=(f"levels.{name}", "", "out_dim"))
 
 
 def check(config: HfTower) -> Iterator[Finding]:
@@ -94,18 +127,31 @@ def check(config: HfTower) -> Iterator[Finding]:
     if config.hidden_states is not None:
         if config.output != "last_hidden_state":
             yield Finding("output", "hidden_states says what the features are: leave output out.")
-        yield from _layers(config.hidden_states, config.config.get("num_hidden_layers"))
+        chosen, depth = config.hidden_states.chosen, config.config.get("num_hidden_layers")
+        yield from _layers(chosen, depth, "hidden_states.layers")
+    for name, levels in config.levels.items():
+        yield from _levels(name, levels, config)
     if config.item_rows is not None:
         yield from _item_rows(config.item_rows, config)
 
 
-def _layers(wanted: HiddenStates, depth: object) -> Iterator[Finding]:
+def _levels(name: str, levels: Levels, config: HfTower) -> Iterator[Finding]:
+    path = f"levels.{name}"
+    if name == OUT:
+        yield Finding(path, f"{OUT} is the port of the features themselves. Give the levels another name.")
+    if not levels.layers:
+        yield Finding(f"{path}.layers", "no layer is named: there would be no levels.")
+    if levels.output is None:
+        yield from _layers(levels.layers, config.config.get("num_hidden_layers"), f"{path}.layers")
+
+
+def _layers(wanted: tuple[int, ...], depth: object, path: str) -> Iterator[Finding]:
     """Layers that the tower has; hidden state 0 is what goes into the first."""
     if not isinstance(depth, int):
         return
-    for layer in wanted.chosen:
+    for layer in wanted:
         if not -depth - 1 <= layer <= depth:
-            yield Finding("hidden_states.layers", f"there is no layer {layer}: the tower has {depth}.")
+            yield Finding(path, f"there is no layer {layer}: the tower has {depth}.")
 
 
 def _item_rows(rows: ItemRows, config: HfTower) -> Iterator[Finding]:

@@ -70,7 +70,14 @@ class Wiring:
         if node and component and component.layer_kinds and node.config is not None:
             kinds = component.layer_kinds(node.config)
             fixed = dict(component.fixed_rules(node.config)) if component.fixed_rules else {}
-        return Site(joint.path, self.graph.tokens, kinds, fixed)
+        return Site(
+            joint.path,
+            self.graph.tokens,
+            kinds,
+            fixed,
+            source_shape=joint.source.shape if joint.source else None,
+            target_shape=joint.target.shape if joint.target else None,
+        )
 
 
 def _start(
