@@ -31,8 +31,8 @@ class Inside:
 class Window:
     """The part of a Hugging Face tensor that one rank holds: `part` of dimension `dim`, and of that, what is inside.
 
-    `stretches`, if given, are lengths of dimension 0 of the rank's part: there are as many stretches in the Hugging Face
-    tensor, as much longer as there are parts, and the rank holds its part of each.
+    `stretches`, if given, are lengths of dimension 0 of the rank's part: the whole tensor has as many,
+    as much longer as there are parts, and the rank holds its part of each.
     """
 
     dim: int = 0

@@ -106,8 +106,9 @@ def stack_transposed_experts(composed: Sequence[Tensor]) -> tuple[Piece, ...]:
 class MergeHeads:
     """[G·(R+2)·D, ...] (or R+1 where keys are values) from queries [G·R·D, ...], keys [G·D, ...] and values.
 
-    With gates there are 2R for R: on both sides each query head is followed by its gate. Rows are ordered by group: the group's query heads, its key head, its value head, as in Megatron-Core's
-    `SelfAttention.get_query_key_value_tensors`; query heads of a group are neighbours on both sides.
+    Rows are ordered by group: the group's query heads, its key head, its value head, as in Megatron-Core's
+    `SelfAttention.get_query_key_value_tensors`; query heads of a group are neighbours on both sides. With gates there
+    are 2R for R: on both sides each query head is followed by its gate.
     """
 
     heads: int
@@ -197,6 +198,6 @@ FUSED = {"stack gate up": 2}
 LAYER_OPERATIONS: dict[str, Callable[[Layer, int], Operation]] = {
     "merge heads": _merge_heads,
     "merge delta": _merge_delta,
-    "merge convolution": _merge_convolution,
+    "merge conv": _merge_convolution,
 }
 """Operations that read the layer, and over how many tensor-parallel ranks its heads are split."""

@@ -47,7 +47,7 @@ attention.k_norm=rms
 
 delta_net
     self_attention.linear_in.weight                         | linear_attn.in_proj_{qkv,b,a,z}.weight | merge delta  | 0
-    self_attention.conv_weight                              | linear_attn.conv1d.weight             | merge convolution | 0
+    self_attention.conv_weight                              | linear_attn.conv1d.weight             | merge conv    | 0
     self_attention.decay                                    | linear_attn.A_log                     | identity      | 0
     self_attention.decay_bias                               | linear_attn.dt_bias                   | identity      | 0
     self_attention.norm.weight                              | linear_attn.norm.weight               | identity      | -
