@@ -53,6 +53,10 @@ class Stored:
             "fits is taken."
         },
     )
+    words: dict[str, str] = field(
+        factory=dict,
+        metadata={"description": "Dotted words anywhere inside names in memory, each with what stands there in the files."},
+    )
     experts: Literal["stacked", "each"] = field(
         default="stacked",
         metadata={
