@@ -35,7 +35,10 @@ def stored_name(graph: Graph, name: str) -> str:
 def _renamed(name: str, stored: Stored) -> str:
     fitting = [prefix for prefix in stored.names if name == prefix or name.startswith(f"{prefix}.")]
     longest = max(fitting, key=len, default=None)
-    return name if longest is None else stored.names[longest] + name.removeprefix(longest)
+    renamed = name if longest is None else stored.names[longest] + name.removeprefix(longest)
+    for word, there in stored.words.items():
+        renamed = f".{renamed}.".replace(f".{word}.", f".{there}.")[1:-1]
+    return renamed
 
 
 def _stored(entry: Entry, stored: Stored, share: RankShare) -> Entry:

@@ -38,6 +38,8 @@ TOWER_CAPS = {
 }
 ROWS_OF_A_PICTURE = ("mm_tokens_per_image",)
 POOLED_SIDE = 4  # of a picture whose rows a projector averages to a fixed number; more of them than the window is long
+OF_LAYERS = ("stage_names", "out_features", "out_indices")
+"""Names of layers that a backbone may be asked for: transformers makes them of their number."""
 # Narrow heads: where scores are not divided by the root of the width, wide ones attend sharply, and sharp attention
 # turns rounding into errors that say nothing.
 HEAD_DIMS = (8, 16, 32)
@@ -85,6 +87,7 @@ def _is_part(value: Any) -> bool:
 
 def _part(config: dict[str, Any]) -> dict[str, Any]:
     """One level of the configuration: the text model's, which has kinds of layers, or a tower's."""
+    config = {key: value for key, value in config.items() if key not in OF_LAYERS}
     caps = TEXT_CAPS if "kinds" in config else TOWER_CAPS
     tiny = {key: _capped(value, caps[key]) if key in caps and value else value for key, value in config.items()}
     if config.get("num_key_value_heads") == config.get("num_attention_heads"):
