@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Literal
 from attrs import field, frozen
 
 from components.language.rope_declaration import Rope, check_rope
-from components.language.rotation_columns import rotating_dim
+from components.language.rotation_columns import has_sections, rotating_dim
 from composer.finding import Finding
 from composer.ranges import positive, whole
 from composer.registry import Component, Port, Ports
@@ -181,7 +181,7 @@ def ports(config: Gpt) -> Ports:
                 origin=("config.num_layers", "", "", "config.hidden_size"),
             ),
             "attention_mask": Port("attention_mask", "mask", ("batch", "seq")),
-            "rotary": Port("rotary", "rotary", ("batch", "seq")),
+            "rotary": Port("rotary", "rotary", ("axis", "batch", "seq") if has_sections(config) else ("batch", "seq")),
             "output_weight": Port("output_weight", "weight", table, required=False, origin=table_origin),
         },
         outputs={

@@ -55,4 +55,5 @@ def has_sections(section: "Gpt") -> bool:
 
 
 def _kinds(section: "Gpt") -> list[tuple[str, "Layer"]]:
-    return [(kind, section.layers.kinds[kind]) for kind in dict.fromkeys(section.layers.order)]
+    known = section.layers.kinds  # a spec that names others is refused
+    return [(kind, known[kind]) for kind in dict.fromkeys(section.layers.order) if kind in known]
