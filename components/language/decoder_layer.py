@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from components.language.attention import SelfAttention
 from components.language.feed_forward import FeedForwardHalf
 from components.language.gpt_declaration import Layer
+from components.language.latent_attention import LatentAttention
 from components.language.norms import rms_norm
 
 
@@ -51,7 +52,7 @@ def layer_spec(layer: Layer, columns: slice, core: nn.Module) -> ModuleSpec:
         submodules=TransformerLayerSubmodules(
             input_layernorm=rms_norm,
             self_attention=ModuleSpec(
-                module=SelfAttention,
+                module=SelfAttention if layer.attention.latent is None else LatentAttention,
                 params={"part": layer.attention, "sandwich": sandwich, "columns": columns, "core": core},
             ),
             self_attn_bda=bias_dropout_add,

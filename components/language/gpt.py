@@ -120,7 +120,7 @@ def block_spec(section: Gpt, context: BuildContext) -> TransformerBlockSubmodule
     """Recipes for the layers of this stage, and the final norm."""
     columns, start = {}, 0
     for kind in layer_kinds(section):
-        half = section.layers.kinds[kind].attention.head_dim // 2
+        half = section.layers.kinds[kind].attention.rotating_dim // 2
         columns[kind] = slice(start, start + half)
         start += half
     specs: dict[str, ModuleSpec] = {}
@@ -141,11 +141,11 @@ def _core_attention(part: Attention, kind: str, masks: DenseMasks, context: Buil
     if context.core_attention is None or context.groups.cp.size() > 1:
         return dense
     return context.core_attention(
-        CoreAttention(context.rules[kind], part.heads, part.kv_heads, part.head_dim, scale), dense
+        CoreAttention(context.rules[kind], part.heads, part.kv_heads, part.head_dim, part.value_dim, scale), dense
     )
 
 
 def _kind_frequencies(section: Gpt, kind: str) -> Tensor:
     layer = section.layers.kinds[kind]
     partial = layer.rope.partial if layer.rope.type == "proportional" else 1.0
-    return inverse_frequencies(layer.attention.head_dim, layer.rope.theta, partial)
+    return inverse_frequencies(layer.attention.rotating_dim, layer.rope.theta, partial)

@@ -31,7 +31,7 @@ def of_embedding(section: Gpt, setting: Setting) -> Kept:
 def of_stage(section: Gpt, setting: Setting) -> Kept:
     """Rotations, kept by every layer's backward pass; metadata and tables of masks, if attention is computed again."""
     tape, tokens, kinds = Tape(setting.element), Tokens.of(setting), layer_kinds(section)
-    halves = sum(section.layers.kinds[kind].attention.head_dim // 2 for kind in kinds)
+    halves = sum(section.layers.kinds[kind].attention.rotating_dim // 2 for kind in kinds)
     tape.new("rotation", 2 * tokens.inner * halves, "masks")
     used = {kind: kernel(section.layers.kinds[kind].attention, kind, setting) for kind in kinds}
     pairs = tokens.inner * setting.seq

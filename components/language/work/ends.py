@@ -30,7 +30,7 @@ def messages_of_embedding(section: Gpt, setting: Setting) -> tuple[Message, ...]
 
 def work_of_stage(section: Gpt, setting: Setting) -> tuple[Work, ...]:
     """Mask metadata and rotations; masks themselves count with the attention that reads them."""
-    halves = sum(section.layers.kinds[kind].attention.head_dim // 2 for kind in layer_kinds(section))
+    halves = sum(section.layers.kinds[kind].attention.rotating_dim // 2 for kind in layer_kinds(section))
     tokens = setting.micro_batch * setting.seq
     bytes_ = tokens * (halves * (4 * 6 + 2 * setting.element) + 4 * 30)
     return (Work("masks", "elementwise", 0, bytes_, 45, backward=0.0),)
