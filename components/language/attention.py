@@ -25,7 +25,12 @@ class AttentionHalf(MegatronModule):
     """What every attention half of a layer has behind its heads: attention proper, an output projection, a norm."""
 
     def __init__(
-        self, config: TransformerConfig, part: Attention, sandwich: bool, core: nn.Module, groups: ProcessGroupCollection
+        self,
+        config: TransformerConfig,
+        part: Attention,
+        sandwich: bool,
+        core: nn.Module,
+        groups: ProcessGroupCollection,
     ) -> None:
         super().__init__(config=config)
         self.part = part

@@ -40,7 +40,8 @@ class Attention:
     values: Values = field(factory=Values, metadata=_doc("Where values come from."))
     bias: bool = field(default=False, metadata=_doc("Bias on the query, key and value projections."))
     latent: Latent | None = field(
-        default=None, metadata=_doc("Keys and values come from a narrow vector per token; null: from the layer's input.")
+        default=None,
+        metadata=_doc("Keys and values come from a narrow vector per token; null: from the layer's input."),
     )
 
     @property

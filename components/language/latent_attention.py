@@ -73,7 +73,12 @@ class LatentAttention(AttentionHalf):
 
     def _split_linear(self, config: TransformerConfig, inner: int, outer: int) -> nn.Module:
         linear: nn.Module = get_backend(config.transformer_impl).column_parallel_linear()(
-            inner, outer, init_method=config.init_method, bias=False, gather_output=False, **self.shared | {"config": config}
+            inner,
+            outer,
+            init_method=config.init_method,
+            bias=False,
+            gather_output=False,
+            **self.shared | {"config": config},
         )
         return linear
 

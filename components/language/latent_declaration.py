@@ -28,7 +28,8 @@ class Latent:
     rope_dim: int = field(metadata=_doc("Columns of a query and key head that rotate, the last ones of `head_dim`."))
     value_dim: int = field(metadata=_doc("Width of one value head."))
     query_rank: int | None = field(
-        default=None, metadata=_doc("Width of the latent that queries are made of; null: queries are projected at once.")
+        default=None,
+        metadata=_doc("Width of the latent that queries are made of; null: queries are projected at once."),
     )
     norm_eps: float | None = field(
         default=None, metadata=_doc("Epsilon of the norms of latents; null: that of every other norm.")
@@ -45,7 +46,9 @@ def check_latent(attention: "Attention", latent: Latent, path: str) -> Iterator[
     if latent.rope_dim < 2 or latent.rope_dim % 2:
         yield Finding(f"{path}.latent.rope_dim", f"{latent.rope_dim} columns cannot rotate: rotation turns pairs.")
     elif latent.rope_dim >= attention.head_dim:
-        message = f"{latent.rope_dim} rotating columns leave none of head_dim: {attention.head_dim} ({{0}}) to the latent."
+        message = (
+            f"{latent.rope_dim} rotating columns leave none of head_dim: {attention.head_dim} ({{0}}) to the latent."
+        )
         yield Finding(f"{path}.latent.rope_dim", message, (f"{path}.head_dim",))
     if attention.kv_heads != attention.heads:
         message = f"{attention.kv_heads}: a latent makes keys and values for each of heads: {attention.heads} ({{0}})."

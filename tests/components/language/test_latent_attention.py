@@ -130,7 +130,8 @@ def test_narrow_values_block_by_block(monkeypatch):
     module = MaskedAttention(rule, DenseMasks(layout), 0.3, 0.0)
     generator = torch.Generator().manual_seed(0)
     given = [
-        torch.randn(96, 2, 4, width, generator=generator, dtype=torch.float64, requires_grad=True) for width in (8, 8, 5)
+        torch.randn(96, 2, 4, width, generator=generator, dtype=torch.float64, requires_grad=True)
+        for width in (8, 8, 5)
     ]
     metadata = layout.build(torch.ones(2, 96, dtype=torch.int64))
     table = module(*given, metadata)
