@@ -50,6 +50,8 @@ class BuildContext:
     """Mask rule of each layer kind of the decoder."""
     layout: "MetadataLayout"
     """What the mask metadata holds."""
+    injected: tuple[int, ...] = ()
+    """The decoder layers after which a level of features is added, ascending."""
     tied: bool = False
     """Whether the output layer shares the embedding table."""
     pre_process: bool = True

@@ -101,6 +101,7 @@ def _arguments(graph: Graph) -> list[Argument]:
     config = graph.decoder().config
     sizes, settings = config.config, transformer_settings(config)
     tied = any(isinstance(edge, ShareEdge) for edge in graph.edges)
+    zero = "layernorm_zero_centered_gamma"
     return [
         *(_valued(name, settings[name]) for name in _SIZES),
         _valued("layernorm_epsilon", settings["layernorm_epsilon"], "--norm-epsilon"),
@@ -110,6 +111,7 @@ def _arguments(graph: Graph) -> list[Argument]:
         _valued("position_embedding_type", "rope"),
         _switch("group_query_attention", on=True),
         _switch("swiglu", on=True),
+        _switch(zero, on=settings[zero], flag="--apply-layernorm-1p"),
         Argument(("--disable-bias-linear",), "add_bias_linear", value=False),
         _switch("untie_embeddings_and_output_weights", on=not tied),
         *_expert_arguments(config, settings),
@@ -137,8 +139,8 @@ def _valued(name: str, value: Any, flag: str | None = None, *, free: bool = Fals
     return Argument((flag or _flag(name), str(value)), name, value, free)
 
 
-def _switch(name: str, *, on: bool) -> Argument:
-    return Argument((_flag(name),) if on else (), name, on)
+def _switch(name: str, *, on: bool, flag: str | None = None) -> Argument:
+    return Argument((flag or _flag(name),) if on else (), name, on)
 
 
 _SIZES = (
@@ -170,7 +172,6 @@ _OTHER_MODELS = {
     "attention_output_gate",
     "experimental_attention_variant",
     "is_hybrid_model",
-    "layernorm_zero_centered_gamma",
     "moe_latent_size",
     "moe_layer_freq",
     "moe_router_enable_expert_bias",

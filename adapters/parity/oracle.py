@@ -88,12 +88,11 @@ def no_progress_bars() -> Iterator[None]:
 def oracle_inputs(oracle: "PreTrainedModel", batch: Batch) -> dict[str, Any]:
     """Keyword arguments of the oracle's forward.
 
-    Image runs need `mm_token_type_ids` (1 image, 2 video): without it transformers masks causally, with no error.
+    Image runs and prefixes need types of tokens: without them transformers masks causally, with no error.
     """
     inputs = {"input_ids": batch.input_ids, "attention_mask": batch.attention_mask.long(), **batch.features}
-    if "mm_token_type_ids" in inspect.signature(type(oracle).forward).parameters:
-        inputs["mm_token_type_ids"] = batch.token_types
-    return inputs
+    named = inspect.signature(type(oracle).forward).parameters
+    return inputs | {name: batch.token_types for name in ("mm_token_type_ids", "token_type_ids") if name in named}
 
 
 def oracle_logits(oracle: "PreTrainedModel", batch: Batch) -> Tensor:

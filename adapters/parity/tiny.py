@@ -41,6 +41,8 @@ TOWER_CAPS = {
     "position_embedding_size": 32,
     "num_hidden_layers": 2,
 }
+ROWS_OF_A_PICTURE = ("mm_tokens_per_image",)
+POOLED_SIDE = 4  # of a picture whose rows a projector averages to a fixed number; more of them than the window is long
 # Narrow heads: where scores are not divided by the root of the width, wide ones attend sharply, and sharp attention
 # turns rounding into errors that say nothing.
 HEAD_DIMS = (8, 16, 32)
@@ -57,7 +59,16 @@ def shrink(plain: dict[str, Any]) -> dict[str, Any]:
     tiny = {key: _part(value) if _is_part(value) else value for key, value in plain.items()}
     if "kinds" in tiny:
         tiny = _part(tiny)
+    if any(name in tiny for name in ROWS_OF_A_PICTURE):
+        tiny = _pooled(tiny)
     return _move_tokens(tiny)
+
+
+def _pooled(tiny: dict[str, Any]) -> dict[str, Any]:
+    """Four patches become a row, as many rows as fill a square."""
+    rows = {name: POOLED_SIDE**2 for name in ROWS_OF_A_PICTURE if name in tiny}
+    vision = tiny["vision_config"]
+    return tiny | rows | {"vision_config": vision | {"image_size": 2 * POOLED_SIDE * vision["patch_size"]}}
 
 
 def splittable(tiny: dict[str, Any], ranks: int) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from components.build_error import BuildError
 from components.language.gpt_declaration import Attention
 from components.language.norms import ScaleFreeRMSNorm, rms_norm
 from components.language.rotation import rotate
+from components.language.rotation_columns import Columns
 
 
 class AttentionHalf(MegatronModule):
@@ -73,7 +74,7 @@ class SelfAttention(AttentionHalf):
         layer_number: int,
         part: Attention,
         sandwich: bool,
-        columns: slice,
+        columns: Columns | None,
         core: nn.Module,
         pg_collection: ProcessGroupCollection,
         name: str | None = None,

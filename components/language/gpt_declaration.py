@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Literal
 from attrs import field, frozen
 
 from components.language.latent_declaration import Latent, check_latent
+from components.language.rope_declaration import Rope, check_rope
+from components.language.rotation_columns import has_sections, rotating_dim
 from composer.finding import Finding
 from composer.ranges import positive, whole
 from composer.registry import Component, Port, Ports
@@ -34,6 +36,9 @@ class Attention:
     kv_heads: int = field(metadata=_doc("Key/value heads; divides `heads`."))
     head_dim: int = field(metadata=_doc("Width of one head; with `latent`, of a query and a key."))
     scale: float | None = field(default=None, metadata=_doc("Factor on query·key; null: head_dim ** -0.5."))
+    scale_dim: int | None = field(
+        default=None, metadata=_doc("In place of `scale`: the width whose inverse square root is the factor.")
+    )
     q_norm: Literal["none", "rms"] = field(default="none", metadata=_doc("Norm of each query head, before rotation."))
     k_norm: Literal["none", "rms"] = field(default="none", metadata=_doc("Norm of each key head, before rotation."))
     v_norm: Literal["none", "scale_free"] = field(default="none", metadata=_doc("Norm of each value head."))
@@ -54,22 +59,12 @@ class Attention:
         """Width of what rotates of a query or key head, or may rotate in part."""
         return self.head_dim if self.latent is None else self.latent.rope_dim
 
-
-@frozen
-class Rope:
-    """Rotary position embedding of one layer kind."""
-
-    theta: float = field(metadata=_doc("Base of the geometric series of wavelengths."))
-    type: Literal["default", "proportional"] = field(
-        default="default",
-        metadata=_doc(
-            "default: every pair of the head rotates. proportional: only the first `partial` of the pairs does, with "
-            "exponents taken over the whole head width; the others stand still."
-        ),
-    )
-    partial: float = field(
-        default=1.0, metadata=_doc("With type proportional: share of the head's pairs that rotate, 0 < partial ≤ 1.")
-    )
+    @property
+    def score_scale(self) -> float:
+        """Factor on query·key."""
+        if self.scale is not None:
+            return self.scale
+        return float((self.head_dim if self.scale_dim is None else self.scale_dim) ** -0.5)
 
 
 @frozen
@@ -130,7 +125,9 @@ class Layer:
     """One layer kind, complete."""
 
     attention: Attention = field(metadata=_doc("Self-attention."))
-    rope: Rope = field(metadata=_doc("Rotary position embedding."))
+    rope: Rope | None = field(
+        default=None, kw_only=True, metadata=_doc("Rotary position embedding; null: layers without rotation.")
+    )
     ffn: FeedForward = field(metadata=_doc("Feed-forward branches."))
     norms: Literal["pre", "sandwich"] = field(
         default="pre", metadata=_doc("pre: a norm before each half. sandwich: also one after, before the residual add.")
@@ -164,6 +161,10 @@ class DecoderConfig:
     vocab_size: int = field(metadata=_doc("Rows of the embedding table."))
     max_positions: int = field(metadata=_doc("Longest sequence, in tokens."))
     norm_eps: float = field(default=1e-6, metadata=_doc("Epsilon of every RMS norm."))
+    norm_weight: Literal["plain", "zero_centered"] = field(
+        default="plain",
+        metadata=_doc("What every norm with a weight multiplies by: plain: the weight. zero_centered: 1 + the weight."),
+    )
     activation: Literal["silu", "gelu", "gelu_pytorch_tanh"] = field(
         default="silu", metadata=_doc("Feed-forward activation.")
     )
@@ -187,8 +188,15 @@ def ports(config: Gpt) -> Ports:
     return Ports(
         inputs={
             "embeddings": Port("embeddings", "embeddings", hidden, origin=("", "", "config.hidden_size")),
+            "hidden_states": Port(
+                "hidden_states",
+                "hidden",
+                (sizes.num_layers, *hidden),
+                required=False,
+                origin=("config.num_layers", "", "", "config.hidden_size"),
+            ),
             "attention_mask": Port("attention_mask", "mask", ("batch", "seq")),
-            "rotary": Port("rotary", "rotary", ("batch", "seq")),
+            "rotary": Port("rotary", "rotary", ("axis", "batch", "seq") if has_sections(config) else ("batch", "seq")),
             "output_weight": Port("output_weight", "weight", table, required=False, origin=table_origin),
         },
         outputs={
@@ -217,9 +225,12 @@ def check(config: Gpt) -> Iterator[Finding]:
     for name, layer in kinds.items():
         path = f"layers.kinds.{name}"
         yield from _attention(layer.attention, f"{path}.attention")
-        yield from _rope(layer.rope, f"{path}.rope")
+        if layer.rope is not None:
+            yield from check_rope(layer.rope, f"{path}.rope", rotating_dim(layer), f"{path}.attention.head_dim")
         yield from _feed_forward(layer.ffn, f"{path}.ffn")
     yield from _one_mixture(config)
+    if kinds and all(layer.rope is None for layer in kinds.values()):
+        yield Finding("layers.kinds", "no layer kind has rope: layers would not know where a token stands.")
 
 
 def _sizes(sizes: DecoderConfig) -> Iterator[Finding]:
@@ -240,15 +251,11 @@ def _attention(attention: Attention, path: str) -> Iterator[Finding]:
         yield from check_latent(attention, attention.latent, path)
     elif attention.head_dim > 0 and attention.head_dim % 2:
         yield Finding(f"{path}.head_dim", f"{attention.head_dim} is odd: rotation turns pairs.")
-
-
-def _rope(rope: Rope, path: str) -> Iterator[Finding]:
-    yield from positive(f"{path}.theta", rope.theta)
-    if not 0 < rope.partial <= 1:
-        yield Finding(f"{path}.partial", f"{rope.partial} is no share: 0 < partial <= 1 is expected.")
-    elif rope.type != "proportional" and rope.partial != 1:
-        message = f"{rope.partial} has no effect: with type {rope.type} every pair rotates. Set type: proportional."
-        yield Finding(f"{path}.partial", message)
+    if attention.scale_dim is not None:
+        yield from whole(f"{path}.scale_dim", attention.scale_dim)
+        if attention.scale is not None:
+            message = "scale and scale_dim both say what scores are multiplied by. Leave one out ({0})."
+            yield Finding(f"{path}.scale_dim", message, (f"{path}.scale",))
 
 
 def _feed_forward(ffn: FeedForward, path: str) -> Iterator[Finding]:

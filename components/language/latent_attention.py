@@ -24,6 +24,7 @@ from components.language.gpt_declaration import Attention
 from components.language.norms import rms_norm
 from components.language.replicated_linear import ReplicatedLinear
 from components.language.rotation import rotate
+from components.language.rotation_columns import Columns
 
 
 class LatentAttention(AttentionHalf):
@@ -41,7 +42,7 @@ class LatentAttention(AttentionHalf):
         layer_number: int,
         part: Attention,
         sandwich: bool,
-        columns: slice,
+        columns: Columns | None,
         core: nn.Module,
         pg_collection: ProcessGroupCollection,
         name: str | None = None,

@@ -39,6 +39,7 @@ def transformer_settings(config: Gpt) -> dict[str, Any]:
         "ffn_hidden_size": width_of(first.ffn),
         "layernorm_epsilon": sizes.norm_eps,
         "normalization": "RMSNorm",
+        "layernorm_zero_centered_gamma": sizes.norm_weight == "zero_centered",
         "activation_func": ACTIVATIONS[sizes.activation],
         "gated_linear_unit": True,
         "add_bias_linear": False,

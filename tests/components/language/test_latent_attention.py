@@ -16,6 +16,7 @@ from components.language.core_attention import DenseMasks, MaskedAttention
 from components.language.gpt_declaration import Attention
 from components.language.latent_attention import LatentAttention
 from components.language.latent_declaration import Latent
+from components.language.rotation_columns import Columns
 from composer import masks
 
 HEADS, HIDDEN, LENGTH, ROPE = 4, 24, 12, 6
@@ -70,7 +71,7 @@ def ours(oracle, **settings) -> LatentAttention:
     )
     core = MaskedAttention(rule, DenseMasks(layout), oracle.scaling, 0.0)
     groups = ProcessGroupCollection.use_mpu_process_groups(["tp", "cp"])
-    made = LatentAttention(config, 1, part, False, slice(0, ROPE // 2), core, groups)
+    made = LatentAttention(config, 1, part, False, Columns(0, ROPE // 2), core, groups)
     weights = oracle.state_dict()
     for name, parameter in made.named_parameters():
         parameter.data.copy_(weights[f"{NAMES[name.removesuffix('.weight')]}.weight"])
