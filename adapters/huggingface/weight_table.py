@@ -34,7 +34,7 @@ output_scale=layer_scalar
 always
     input_layernorm.weight                                  | input_layernorm.weight                | identity      | -
     self_attention.linear_proj.weight                       | self_attn.o_proj.weight               | identity      | 1
-not attention.values.keys
+not attention.values.keys & not attention.latent
     self_attention.linear_qkv.weight                        | self_attn.{q,k,v}_proj.weight         | merge heads   | 0
 not attention.values.keys & attention.bias
     self_attention.linear_qkv.bias                          | self_attn.{q,k,v}_proj.bias           | merge heads   | 0
@@ -42,6 +42,16 @@ attention.values.keys
     self_attention.linear_qkv.weight                        | self_attn.{q,k}_proj.weight           | merge heads   | 0
 attention.values.keys & attention.bias
     self_attention.linear_qkv.bias                          | self_attn.{q,k}_proj.bias             | merge heads   | 0
+attention.latent & not attention.latent.query_rank
+    self_attention.linear_q_proj.weight                     | self_attn.q_proj.weight               | identity      | 0
+attention.latent.query_rank
+    self_attention.linear_q_down_proj.weight                | self_attn.q_a_proj.weight             | identity      | -
+    self_attention.q_layernorm.weight                       | self_attn.q_a_layernorm.weight        | identity      | -
+    self_attention.linear_q_up_proj.weight                  | self_attn.q_b_proj.weight             | identity      | 0
+attention.latent
+    self_attention.linear_kv_down_proj.weight               | self_attn.kv_a_proj_with_mqa.weight   | identity      | -
+    self_attention.kv_layernorm.weight                      | self_attn.kv_a_layernorm.weight       | identity      | -
+    self_attention.linear_kv_up_proj.weight                 | self_attn.kv_b_proj.weight            | identity      | 0
 attention.q_norm=rms
     self_attention.q_norm.weight                            | self_attn.q_norm.weight               | identity      | -
 attention.k_norm=rms

@@ -19,6 +19,11 @@ TEXT_CAPS = {
     "num_attention_heads": 4,
     "num_key_value_heads": 2,
     "head_dim": 8,
+    "q_lora_rank": 28,
+    "kv_lora_rank": 24,
+    "qk_nope_head_dim": 12,
+    "qk_rope_head_dim": 8,
+    "v_head_dim": 10,
     "sliding_window": 8,
     "intermediate_size_mlp": 112,
     "shared_expert_intermediate_size": 48,
@@ -109,6 +114,8 @@ def _part(config: dict[str, Any]) -> dict[str, Any]:
     if caps is TOWER_CAPS and config.get("head_dim") and "num_key_value_heads" not in config:
         # As many keys as queries, and no more to say: such towers split their width over the heads.
         tiny["head_dim"] = tiny["hidden_size"] // tiny["num_attention_heads"]
+    if "qk_head_dim" in config:
+        tiny["qk_head_dim"] = tiny["qk_nope_head_dim"] + tiny["qk_rope_head_dim"]
     if config.get("layer_types"):
         tiny |= _fewer_layers(config)
     if "kinds" in config:

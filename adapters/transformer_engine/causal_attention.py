@@ -81,7 +81,8 @@ class FusedAttention:
 
     def __call__(self, wanted: CoreAttention, dense: nn.Module) -> nn.Module:
         """Transformer Engine where it honours the rule, else `dense`."""
-        if self.config.attention_backend == AttnBackend.local:
+        # Its fused kernels take narrower values on few GPUs and of few widths; its unfused form stores every score.
+        if self.config.attention_backend == AttnBackend.local or wanted.value_dim != wanted.head_dim:
             return dense
         try:
             mask = kernel_mask(wanted.rule)

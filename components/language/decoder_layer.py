@@ -15,6 +15,7 @@ from components.language.attention import SelfAttention
 from components.language.feed_forward import FeedForwardHalf
 from components.language.gpt_declaration import Layer
 from components.language.injection import LevelPlace
+from components.language.latent_attention import LatentAttention
 from components.language.norms import rms_norm
 from components.language.rotation_columns import Columns
 
@@ -63,7 +64,7 @@ def layer_spec(layer: Layer, columns: Columns | None, core: nn.Module) -> Module
         submodules=TransformerLayerSubmodules(
             input_layernorm=rms_norm,
             self_attention=ModuleSpec(
-                module=SelfAttention,
+                module=SelfAttention if layer.attention.latent is None else LatentAttention,
                 params={"part": layer.attention, "sandwich": sandwich, "columns": columns, "core": core},
             ),
             self_attn_bda=bias_dropout_add,

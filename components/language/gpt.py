@@ -149,5 +149,5 @@ def _core_attention(part: Attention, kind: str, masks: DenseMasks, context: Buil
     if context.core_attention is None or context.groups.cp.size() > 1:
         return dense
     return context.core_attention(
-        CoreAttention(context.rules[kind], part.heads, part.kv_heads, part.head_dim, scale), dense
+        CoreAttention(context.rules[kind], part.heads, part.kv_heads, part.head_dim, part.value_dim, scale), dense
     )

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Literal
 from attrs import evolve, field, frozen
 
 from components.language.feed_forward_declaration import FeedForward, check_feed_forward
+from components.language.latent_declaration import Latent, check_latent
 from components.language.rope_declaration import Rope, check_rope
 from components.language.rotation_columns import has_sections, rotating_dim
 from composer.finding import Finding
@@ -34,7 +35,7 @@ class Attention:
 
     heads: int = field(metadata=_doc("Query heads."))
     kv_heads: int = field(metadata=_doc("Key/value heads; divides `heads`."))
-    head_dim: int = field(metadata=_doc("Width of one head."))
+    head_dim: int = field(metadata=_doc("Width of one head; with `latent`, of a query and a key."))
     scale: float | None = field(default=None, metadata=_doc("Factor on query·key; null: head_dim ** -0.5."))
     scale_dim: int | None = field(
         default=None, metadata=_doc("In place of `scale`: the width whose inverse square root is the factor.")
@@ -44,6 +45,20 @@ class Attention:
     v_norm: Literal["none", "scale_free"] = field(default="none", metadata=_doc("Norm of each value head."))
     values: Values = field(factory=Values, metadata=_doc("Where values come from."))
     bias: bool = field(default=False, metadata=_doc("Bias on the query, key and value projections."))
+    latent: Latent | None = field(
+        default=None,
+        metadata=_doc("Keys and values come from a narrow vector per token; null: from the layer's input."),
+    )
+
+    @property
+    def value_dim(self) -> int:
+        """Width of one value head."""
+        return self.head_dim if self.latent is None else self.latent.value_dim
+
+    @property
+    def rotating_dim(self) -> int:
+        """Width of what rotates of a query or key head, or may rotate in part."""
+        return self.head_dim if self.latent is None else self.latent.rope_dim
 
     @property
     def score_scale(self) -> float:
@@ -221,7 +236,9 @@ def _attention(attention: Attention, path: str) -> Iterator[Finding]:
         message = f"{attention.kv_heads} does not divide heads: {attention.heads} ({{0}})."
         yield Finding(f"{path}.kv_heads", message, (f"{path}.heads",))
     yield from whole(f"{path}.head_dim", attention.head_dim, 2)
-    if attention.head_dim > 0 and attention.head_dim % 2:
+    if attention.latent is not None:
+        yield from check_latent(attention, attention.latent, path)
+    elif attention.head_dim > 0 and attention.head_dim % 2:
         yield Finding(f"{path}.head_dim", f"{attention.head_dim} is odd: rotation turns pairs.")
     if attention.scale_dim is not None:
         yield from whole(f"{path}.scale_dim", attention.scale_dim)
