@@ -24,6 +24,7 @@ class CoreAttention:
     kv_heads: int
     head_dim: int
     scale: float
+    softcap: float | None = None
 
 
 CoreAttentionFactory = Callable[[CoreAttention, "nn.Module"], "nn.Module"]

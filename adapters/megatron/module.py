@@ -52,7 +52,9 @@ class ComposedModel(MegatronModule):
         self._sequence_share = SequenceShare(self.pg_collection.cp.rank(), self.pg_collection.cp.size())
         self._encoding: EncodingRanks | None = None
         self.program: Program = compile_graph(graph, pre_process=pre_process, dtype=config.params_dtype)
-        transformer_engine.check(config, self.program.rules)
+        kinds = graph.decoder().config.layers.kinds
+        softcaps = {name: kind.attention.softcap for name, kind in kinds.items() if kind.attention.softcap is not None}
+        transformer_engine.check(config, self.program.rules, softcaps)
         fused = None
         if config.transformer_impl == "transformer_engine":
             fused = transformer_engine.FusedAttention.for_model(config, self.pg_collection)

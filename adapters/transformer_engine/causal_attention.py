@@ -80,8 +80,8 @@ class FusedAttention:
         return cls(config, groups, BatchOrder())
 
     def __call__(self, wanted: CoreAttention, dense: nn.Module) -> nn.Module:
-        """Transformer Engine where it honours the rule, else `dense`."""
-        if self.config.attention_backend == AttnBackend.local:
+        """Transformer Engine where it honours the rule and caps no scores, else `dense`."""
+        if self.config.attention_backend == AttnBackend.local or wanted.softcap is not None:
             return dense
         try:
             mask = kernel_mask(wanted.rule)
