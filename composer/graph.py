@@ -94,15 +94,33 @@ class Compose:
 
 @frozen
 class HfSection:
-    """The Hugging Face model class a spec stands for, the version it needs, its configurations, and its files."""
+    """The Hugging Face model classes a spec stands for, the version they need, their configurations, and files."""
 
-    architecture: str | None = None
+    architecture: str | tuple[str, ...] | None = None
     requires: str | None = None
     default: str | None = None
     also: tuple[str, ...] = ()
     stored: Stored | None = None
     text: tuple[str, ...] = ()
     compose: Compose | None = None
+
+    @property
+    def architectures(self) -> tuple[str, ...]:
+        """The classes, as a tuple."""
+        if self.architecture is None:
+            return ()
+        return (self.architecture,) if isinstance(self.architecture, str) else self.architecture
+
+    def architecture_of(self, config: dict[str, Any]) -> str | None:
+        """The class that a configuration is of: the only one, or by `architectures`, or by `model_type`."""
+        if len(self.architectures) == 1:
+            return self.architectures[0]
+        named = config.get("architectures") or []
+        kind = str(config.get("model_type", "")).replace("_", "")
+        found = [name for name in self.architectures if name in named]
+        # As transformers names its classes: qwen3_vl_moe, Qwen3VLMoeForConditionalGeneration.
+        found += [name for name in self.architectures if not named and name.partition("For")[0].lower() == kind]
+        return found[0] if found else None
 
 
 @frozen
@@ -124,6 +142,11 @@ class Graph:
     hf_config: dict[str, Any] = field(factory=dict)
     stages: dict[str, FreezeStage] = field(factory=dict)
     origins: Origins | None = field(default=None, eq=False, repr=False)
+
+    @property
+    def architecture(self) -> str | None:
+        """The Hugging Face model class of the graph's configuration; None if there is none."""
+        return None if self.hf is None else self.hf.architecture_of(self.hf_config)
 
     @cached_property
     def _ends(self) -> dict[str, tuple[Edge, ...]]:

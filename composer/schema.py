@@ -33,9 +33,9 @@ def _described(text: str, *, default: Any = attrs.NOTHING, factory: Callable[[],
 class HfDocument:
     """The Hugging Face model that the spec stands for."""
 
-    architecture: str | None = _described(
-        "Model class in transformers, as in `architectures` of a config.json; null: none is this model, and it can be "
-        "trained and saved, but not exported.",
+    architecture: str | tuple[str, ...] | None = _described(
+        "Model class in transformers, as in `architectures` of a config.json; or a list, of which the configuration's "
+        "is used. null: none is this model, and it can be trained and saved, but not exported.",
         default=None,
     )
     requires: str | None = _described("Version of transformers that has it, as in transformers>=5.23.", default=None)

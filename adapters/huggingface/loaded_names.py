@@ -45,7 +45,7 @@ def _as_loaded(graph: Graph, names: Iterable[str]) -> dict[str, str]:
     import torch
     import transformers
 
-    architecture: Any = getattr(transformers, graph.hf.architecture or "", None) if graph.hf else None
+    architecture: Any = getattr(transformers, str(graph.architecture), None)
     if architecture is None:
         return {}
     with torch.device("meta"):

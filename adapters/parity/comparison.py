@@ -39,7 +39,7 @@ def run(
     for variant in all_variants(spec, configured, given=hf is not None):
         progress(variant.name)
         found.append(_measure(spec, variant, overrides, seed))
-    architecture = configured.hf.architecture if configured.hf else "nothing"
+    architecture = " and ".join(configured.hf.architectures) if configured.hf else "nothing"
     lines = len(Path(spec).read_text(encoding="utf-8").splitlines())
     return ParityReport(configured.name, architecture, tuple(found), versions(), lines)
 
