@@ -14,6 +14,7 @@ from adapters.cli.failure import is_for_people
 # Name, where it lives, what it does. The help lines stand here so that `--help` imports no command.
 COMMANDS = (
     ("ls", "adapters.cli.ls:ls", "List the shipped specs."),
+    ("init", "adapters.cli.init:init", "Write a commented spec for a checkpoint."),
     ("validate", "adapters.cli.validate:validate", "Check a spec; every problem is reported with its line."),
     ("show", "adapters.cli.show:show", "Draw a spec's graph."),
     ("dump", "adapters.cli.dump:dump", "Print a spec with everything filled in."),
@@ -35,7 +36,7 @@ PLANS = (
     ("report", "adapters.cli.plan_report:report", "Draw a plan as one HTML page."),
 )
 
-BEFORE_TRAIN = 6.5
+BEFORE_TRAIN = 7.5
 
 # DeepSpeed's launcher says the rank a second time, before the command.
 DEEPSPEED_RANK = re.compile(r"--local[_-]rank=\d+")
