@@ -1,4 +1,4 @@
-"""Parts of mixtures, each in a decoder of transformers that has it: choices, shared experts, dense layers among sparse."""
+"""Parts of mixtures in decoders of transformers that have them: choices, shared experts, dense layers among sparse."""
 
 from pathlib import Path
 
@@ -21,8 +21,9 @@ GATED = (
     Qwen2MoeConfig(**SIZES, mlp_only_layers=[2], num_experts=16, norm_topk_prob=False),
     (
         f"{ATTENTION}.bias=true",
-        f"{EXPERTS}={{num_experts: 8, top_k: 2, intermediate_size: 40, router: {{renormalise: false}}, "
-        "shared: {intermediate_size: 48, gate: sigmoid}}",
+        f"{EXPERTS}={{num_experts: 8, top_k: 2, intermediate_size: 40}}",
+        f"{EXPERTS}.router.renormalise=false",
+        f"{EXPERTS}.shared={{intermediate_size: 48, gate: sigmoid}}",
     ),
 )
 GROUPED = (
@@ -41,8 +42,8 @@ GROUPED = (
         f"{DECODER}.names={{mlp.shared_expert: mlp.shared_experts}}",
         f"{ATTENTION}.q_norm=rms",
         f"{ATTENTION}.k_norm=rms",
-        f"{EXPERTS}={{num_experts: 8, top_k: 2, intermediate_size: 40, shared: {{intermediate_size: 80}}, "
-        "router: {score: sigmoid, bias: learned_correction, groups: 4, group_top_k: 2, scaling: 2.5}}",
+        f"{EXPERTS}={{num_experts: 8, top_k: 2, intermediate_size: 40, shared: {{intermediate_size: 80}}}}",
+        f"{EXPERTS}.router={{score: sigmoid, bias: learned_correction, groups: 4, group_top_k: 2, scaling: 2.5}}",
     ),
 )
 WRONG = {
