@@ -21,7 +21,7 @@ GROUP = "vlm_composer.components"
 
 TOKENS = "tokens"
 PORT_TYPES = (
-    *(TOKENS, "pixels", "positions", "sizes", "features", "levels", "embeddings", "hidden"),
+    *(TOKENS, "pixels", "positions", "sizes", "grids", "seconds", "features", "levels", "embeddings", "hidden"),
     *("mask", "rotary", "weight", "logits", "any"),
 )
 """The words for what ports and inputs hold; a component may add its own to its ports."""

@@ -1,5 +1,7 @@
 """Graph to steps: who reads whom is settled here, once, and never again while the model runs."""
 
+from typing import Any
+
 import torch
 from attrs import frozen
 
@@ -21,6 +23,7 @@ from components.fusion.mask_metadata import MetadataLayout
 from composer import Graph
 from composer.edges import DataEdge, Edge, EmbedEdge, InjectEdge, MaskEdge, PositionEdge, ScatterEdge, ShareEdge
 from composer.graph import OUT
+from composer.items import item_groups
 from composer.masks import Rule
 from composer.network import upstream
 
@@ -62,7 +65,8 @@ def compile_graph(graph: Graph, *, pre_process: bool, dtype: torch.dtype) -> Pro
         steps += _first_stage(graph, decoder, encoders)
     position = _only(graph, decoder, PositionEdge)
     steps.append(MaskStep(layout, "; ".join(f"{kind}: {rule}" for kind, rule in mask.rules.items())))
-    steps.append(PositionStep(decoder, position.offset, dtype))
+    grids = tuple((name, graph.tokens[name], rule) for name, rule in position.grids.items())
+    steps.append(PositionStep(decoder, position.offset, dtype, grids))
     return Program(
         decoder=decoder,
         encoders=encoders,
@@ -96,11 +100,13 @@ def _first_stage(graph: Graph, decoder: str, encoders: tuple[str, ...]) -> list[
     steps: list[Step] = [EmbedStep(decoder, tuple(graph.tokens[name] for name in embed.replace), embed.row, scale)]
     steps += [_node_step(graph, name) for name in encoders]
     scatters = [edge for edge in graph.edges_to(decoder) if isinstance(edge, ScatterEdge)]
-    sources: dict[str, tuple[str | None, int]] = {name: (None, graph.tokens[name]) for name in embed.replace}
+    sources: dict[str, tuple[str | None, str | None, int]] = {
+        name: (None, None, graph.tokens[name]) for name in embed.replace
+    }
     for edge in scatters:
         tokens = tuple(graph.tokens[name] for name in edge.at)
-        steps.append(ScatterStep(edge.source.owner, tokens, edge.at, edge.mode, edge.interrupted))
-        sources |= {name: (edge.source.owner, graph.tokens[name]) for name in edge.at}
+        steps.append(ScatterStep(edge.source.owner, tokens, edge.at, edge.mode, edge.interrupted, edge.of))
+        sources |= {name: (edge.source.owner, edge.of, graph.tokens[name]) for name in edge.at}
     steps.append(UnfilledStep(sources))
     injects = [edge for edge in graph.edges_to(decoder) if isinstance(edge, InjectEdge)]
     if injects:
@@ -111,24 +117,29 @@ def _first_stage(graph: Graph, decoder: str, encoders: tuple[str, ...]) -> list[
 def _injected(graph: Graph, edge: InjectEdge, scatters: list[ScatterEdge]) -> Injected:
     twin = next(scatter for scatter in scatters if set(scatter.at) == set(edge.at))
     source = output_key(edge.source.owner, edge.source.port or OUT)
-    return Injected(source, twin.source.owner, tuple(graph.tokens[name] for name in edge.at))
+    tokens = tuple(graph.tokens[name] for name in edge.at)
+    return Injected(source, twin.source.owner, tokens, edge.source.owner, edge.of, twin.of)
 
 
 def _node_step(graph: Graph, name: str) -> NodeStep:
     node = graph.nodes[name]
     edges = [edge for edge in graph.edges_to(name) if isinstance(edge, DataEdge)]
-    sources = {edge.target.port or IN: edge.source.owner for edge in edges}
-    upstream = [owner for owner in sources.values() if owner in graph.nodes]
+    sources: dict[str, tuple[str, ...]] = {}
+    for edge in edges:
+        port = edge.target.port or IN
+        sources[port] = (*sources.get(port, ()), edge.source.owner)
+    upstream = [owner for owners in sources.values() for owner in owners if owner in graph.nodes]
     component = graph.component(name)
     outputs = graph.ports(name).outputs
-    of_items = {str(graph.inputs[owner].shape[0]) for owner in sources.values() if owner in graph.inputs}
+    implemented = implementation(component)
     return NodeStep(
         name,
         node.config,
-        implementation(component),
+        implemented,
         sources,
+        item_groups(graph, name),
         rows_from=upstream[0] if upstream else None,
-        shared=not upstream and len(of_items) == 1,
+        shared=not upstream and _shares_items(graph, name, implemented),
         width=int(outputs[OUT].shape[-1]),
         packs={edge.target.port or IN: edge.pack for edge in edges if edge.pack},
         levels={
@@ -137,11 +148,21 @@ def _node_step(graph: Graph, name: str) -> NodeStep:
     )
 
 
+def _shares_items(graph: Graph, name: str, implemented: Any) -> bool:
+    """Whether ranks can encode some items each: all inputs have them first, or the component knows how to cut them."""
+    known = getattr(implemented, "shares_items", None)
+    if known is not None:
+        return bool(known(graph.nodes[name].config))
+    return len({str(port.shape[0]) for port in graph.ports(name).inputs.values()}) == 1
+
+
 def _modalities(graph: Graph, decoder: str) -> dict[str, tuple[str, tuple[str, ...]]]:
     found: dict[str, tuple[str, tuple[str, ...]]] = {}
     for edge in graph.edges_to(decoder):
         if isinstance(edge, ScatterEdge):
             before = upstream(graph, edge.source.owner)
-            needs = tuple(name for name in graph.inputs if name in before)
+            groups = item_groups(graph, edge.source.owner)
+            others = {name for group in groups if edge.of is not None and edge.of not in group for name in group}
+            needs = tuple(name for name in graph.inputs if name in before and name not in others)
             found |= dict.fromkeys(edge.at, (edge.source.owner, needs))
     return found

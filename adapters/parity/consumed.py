@@ -48,8 +48,11 @@ def given_to_oracle(graph: "Graph", oracle: "PreTrainedModel", run: Callable[[],
         for name, module in {"embeddings": text, **_mixers(graph, oracle)}.items():
             hooks.callback(_keeping(module, seen.setdefault(name, [])).remove)
         run()
+    # Where all layers are of one kind, the text model may be given their mask too.
     (embeddings,) = (
-        value for value in seen.pop("embeddings") if isinstance(value, Tensor) and value.is_floating_point()
+        value
+        for value in seen.pop("embeddings")
+        if isinstance(value, Tensor) and value.is_floating_point() and value.ndim == 3
     )
     kinds = graph.decoder().config.layers.kinds
     attends = {kind: kinds[kind].attention is not None for kind in seen}

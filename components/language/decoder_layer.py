@@ -17,6 +17,7 @@ from components.language.documents import PackedDocuments
 from components.language.feed_forward import FeedForwardHalf
 from components.language.gpt_declaration import Layer
 from components.language.injection import LevelPlace
+from components.language.latent_attention import LatentAttention
 from components.language.norms import rms_norm
 from components.language.rotation_columns import Columns
 
@@ -58,7 +59,8 @@ def attention_spec(layer: Layer, columns: Columns | None, core: nn.Module) -> Mo
         core: the kind's core attention; has no parameters, so layers of a kind share it.
     """
     params = {"part": layer.attention, "sandwich": layer.norms == "sandwich", "columns": columns, "core": core}
-    return ModuleSpec(module=SelfAttention, params=params)
+    latent = layer.attention is not None and layer.attention.latent is not None
+    return ModuleSpec(module=LatentAttention if latent else SelfAttention, params=params)
 
 
 def delta_net_spec(layer: Layer, documents: PackedDocuments) -> ModuleSpec:

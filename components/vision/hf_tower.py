@@ -35,6 +35,7 @@ def run(module: nn.Module, section: HfTower, **inputs: Any) -> Tensor | dict[str
         BuildError: the tower's output has no field of the name, or no layer of the number, that the spec gives, or rows
             of another width or number.
     """
+    _check_patches(section, inputs)
     inside = section.hidden_states is not None or any(levels.output is None for levels in section.levels.values())
     output = module(**inputs, **({"output_hidden_states": True} if inside else {}))
     features = _features(module, section, output).flatten(0, -2)
@@ -84,6 +85,46 @@ def _field(module: nn.Module, output: Any, name: str) -> Any:
     return value
 
 
+def shares_items(section: HfTower) -> bool:
+    """Whether some of the items can be encoded alone: every input has them, or the patches of grids, in a row."""
+    return _grids_in(section) is not None or len({str(shape[0]) for shape in section.inputs.values()}) == 1
+
+
+def num_items(section: HfTower, **inputs: Any) -> int:
+    """How many items there are in what `run` is given."""
+    grids = _grids_in(section)
+    return int((next(iter(inputs.values())) if grids is None else inputs[grids]).shape[0])
+
+
+def own_items(section: HfTower, own: slice, **inputs: Any) -> dict[str, Any]:
+    """The inputs of some items alone."""
+    grids = _grids_in(section)
+    if grids is None:
+        return {name: value[own] for name, value in inputs.items()}
+    ends = [0, *inputs[grids].prod(-1).cumsum(0).tolist()]
+    patches, packed = slice(ends[own.start], ends[own.stop]), _packed(section, grids)
+    return {name: value[patches if name in packed else own] for name, value in inputs.items()}
+
+
+def _grids_in(section: HfTower) -> str | None:
+    return None if section.item_rows is None else section.item_rows.grids_in
+
+
+def _packed(section: HfTower, grids: str) -> tuple[str, ...]:
+    """Inputs that hold the patches of all items, one after the other."""
+    return tuple(name for name, shape in section.inputs.items() if shape[0] != section.inputs[grids][0])
+
+
+def _check_patches(section: HfTower, inputs: dict[str, Any]) -> None:
+    grids = _grids_in(section)
+    if grids is None:
+        return
+    counted = int(inputs[grids].prod(-1).sum())
+    for name in _packed(section, grids):
+        if inputs[name].shape[0] != counted:
+            raise BuildError(f"{name} holds {inputs[name].shape[0]} patches, and {grids} counts {counted}")
+
+
 def knows_item_rows(section: HfTower) -> bool:
     """Whether the spec says how many rows an item makes; else each makes as many as every other."""
     return section.item_rows is not None
@@ -107,6 +148,9 @@ def item_rows(section: HfTower, rows: int, **inputs: Any) -> Tensor:
     if rule is not None and rule.sizes_in is not None:
         sizes: Tensor = inputs[rule.sizes_in]
         return (sizes // rule.patch).prod(-1)
+    if rule is not None and rule.grids_in is not None:
+        grids: Tensor = inputs[rule.grids_in]
+        return grids.prod(-1) // rule.merge**2
     first = next(iter(inputs.values()))
     items = first.shape[0]
     if items and rows % items:

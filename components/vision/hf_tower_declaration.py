@@ -14,7 +14,7 @@ from composer.suggestion import suggestion
 
 @frozen
 class ItemRows:
-    """How many feature rows each item (an image, say) makes, where items differ; counted in one of two inputs."""
+    """How many feature rows each item (an image, say) makes, where items differ; counted in one of three inputs."""
 
     valid_in: str | None = field(
         default=None, metadata={"description": "The input whose patches of nothing but -1 are padding."}
@@ -26,6 +26,16 @@ class ItemRows:
         default=None, metadata={"description": "The input that holds height and width of every item, in pixels."}
     )
     patch: int = field(default=1, metadata={"description": "With sizes_in: patch x patch pixels make one feature row."})
+    grids_in: str | None = field(
+        default=None,
+        metadata={
+            "description": "The input that holds frames, height and width of every item, in patches; inputs with "
+            "another first dimension than its own hold the patches of all items, one after the other."
+        },
+    )
+    merge: int = field(
+        default=1, metadata={"description": "With grids_in: merge x merge patches make one feature row."}
+    )
 
 
 @frozen
@@ -154,19 +164,25 @@ def _layers(wanted: tuple[int, ...], depth: object, path: str) -> Iterator[Findi
             yield Finding(path, f"there is no layer {layer}: the tower has {depth}.")
 
 
+_COUNTED_IN = {"valid_in": "pool", "sizes_in": "patch", "grids_in": "merge"}
+"""The keys that name an input, and what goes with each."""
+
+
 def _item_rows(rows: ItemRows, config: HfTower) -> Iterator[Finding]:
-    if (rows.valid_in is None) == (rows.sizes_in is None):
-        said = "neither valid_in nor sizes_in is" if rows.valid_in is None else "both valid_in and sizes_in are"
-        yield Finding("item_rows", f"{said} given: rows are counted in one input.")
-    for key, name in (("valid_in", rows.valid_in), ("sizes_in", rows.sizes_in)):
-        if name is not None and name not in config.inputs:
+    given = {key: name for key in _COUNTED_IN if (name := getattr(rows, key)) is not None}
+    if len(given) != 1:
+        *most, last = given or _COUNTED_IN
+        said = f"{', '.join(most)} and {last} are given" if given else f"neither {', '.join(most)} nor {last} is given"
+        yield Finding("item_rows", f"{said}: rows are counted in one input.")
+    for key, name in given.items():
+        if name not in config.inputs:
             yield Finding(f"item_rows.{key}", f"there is no input {name!r}.{suggestion(name, config.inputs)}")
-    if rows.valid_in is None and rows.pool != 1:
-        yield Finding("item_rows.pool", "goes with valid_in; with sizes_in, patch says what becomes one row.")
-    if rows.sizes_in is None and rows.patch != 1:
-        yield Finding("item_rows.patch", "goes with sizes_in; with valid_in, pool says what becomes one row.")
-    yield from whole("item_rows.pool", rows.pool)
-    yield from whole("item_rows.patch", rows.patch)
+    for key, unit in _COUNTED_IN.items():
+        if key not in given and getattr(rows, unit) != 1:
+            others = ", ".join(f"with {other}, {_COUNTED_IN[other]}" for other in given)
+            hint = f"; {others} says what becomes one row" if given else ""
+            yield Finding(f"item_rows.{unit}", f"goes with {key}{hint}.")
+        yield from whole(f"item_rows.{unit}", getattr(rows, unit))
 
 
 HF_TOWER = Component(

@@ -4,7 +4,8 @@ from collections import defaultdict
 from collections.abc import Iterator
 
 from composer.checks.wiring import Joint, Wiring
-from composer.edges import KINDS, InjectEdge, ScatterEdge
+from composer.edges import KINDS, DataEdge, InjectEdge, PositionEdge, ScatterEdge
+from composer.edges.edge import ANY
 from composer.finding import Finding
 from composer.registry import Port
 
@@ -18,7 +19,7 @@ def use_findings(wiring: Wiring) -> Iterator[Finding]:
         writers[joint.edge.target.owner, joint.edge.target.port].append(joint)
     for node, ports in wiring.ports.items():
         for name, port in ports.inputs.items():
-            yield from _written(node, port, writers[node, name])
+            yield from _written(wiring, node, port, writers[node, name])
     for joints in writers.values():
         for kind in (ScatterEdge, InjectEdge):
             yield from _overlaps(wiring, [joint for joint in joints if isinstance(joint.edge, kind)])
@@ -26,9 +27,10 @@ def use_findings(wiring: Wiring) -> Iterator[Finding]:
     yield from _unread(wiring)
 
 
-def _written(node: str, port: Port, joints: list[Joint]) -> Iterator[Finding]:
+def _written(wiring: Wiring, node: str, port: Port, joints: list[Joint]) -> Iterator[Finding]:
     writers = [joint for joint in joints if not joint.edge.overlays]
-    for joint in writers[1:]:
+    items = _items_of_several(wiring, port, writers)
+    for joint in writers[1:] if not items else ():
         message = f"{node}.{port.name} has two writers: {{0}} writes it too."
         yield Finding(f"{joint.path}.to", message, (writers[0].path,))
     if writers or not (port.required or (joints and _kind_for(port))):  # hidden states are there anyway
@@ -38,6 +40,12 @@ def _written(node: str, port: Port, joints: list[Joint]) -> Iterator[Finding]:
         yield Finding(f"{joints[0].path}.to", f"nothing writes {node}.{port.name} before this edge. {advice}")
     else:
         yield Finding(f"nodes.{node}", f"nothing writes its input {port.name}. {advice}")
+
+
+def _items_of_several(wiring: Wiring, port: Port, writers: list[Joint]) -> bool:
+    """Whether all writers hand over different inputs of the spec: then the node is given all their items."""
+    owners = {joint.edge.source.owner for joint in writers if isinstance(joint.edge, DataEdge)}
+    return port.type == ANY and len(owners) == len(writers) and owners <= wiring.graph.inputs.keys()
 
 
 def _kind_for(port: Port) -> str | None:
@@ -92,6 +100,7 @@ def _shown(layers: tuple[int, ...]) -> str:
 
 def _unread(wiring: Wiring) -> Iterator[Finding]:
     read = {joint.edge.source.owner for joint in wiring.joints if joint.edge.source.owner != joint.edge.target.owner}
+    read |= {name for joint in wiring.joints if isinstance(joint.edge, PositionEdge) for name in joint.edge.inputs}
     for name in wiring.graph.inputs:
         if name not in read:
             yield Finding(f"inputs.{name}", "no edge reads this input.")

@@ -77,6 +77,7 @@ class Wiring:
             fixed,
             source_shape=joint.source.shape if joint.source else None,
             target_shape=joint.target.shape if joint.target else None,
+            inputs={name: given.type for name, given in self.graph.inputs.items()},
         )
 
 

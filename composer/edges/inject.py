@@ -39,6 +39,14 @@ class InjectEdge(Edge):
         },
     )
 
+    of: str | None = field(
+        default=None,
+        metadata={
+            "description": "Whose levels are added, where several inputs go through one tower: the name of an input; "
+            "null: all rows."
+        },
+    )
+
     def layers(self, levels: int) -> tuple[int, ...]:
         """The decoder layers after which the levels are added."""
         return tuple(range(levels)) if self.after is None else self.after
