@@ -19,7 +19,8 @@ from components.fusion.mask_metadata import MetadataLayout
 from components.language.delta_net import GatedDeltaNet
 from components.language.delta_net_declaration import DeltaNet
 from components.language.documents import PackedDocuments
-from components.language.gpt_declaration import Dense, FeedForward, Layer
+from components.language.feed_forward_declaration import Dense, FeedForward
+from components.language.gpt_declaration import Layer
 from tests.parity.shipped_spec import tiny_of
 
 PART = DeltaNet(key_heads=2, value_heads=6, key_dim=12, value_dim=10, conv=4)
