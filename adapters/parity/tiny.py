@@ -24,6 +24,10 @@ TEXT_CAPS = {
     "qk_nope_head_dim": 12,
     "qk_rope_head_dim": 8,
     "v_head_dim": 10,
+    "linear_num_key_heads": 2,
+    "linear_num_value_heads": 4,
+    "linear_key_head_dim": 12,
+    "linear_value_head_dim": 10,
     "sliding_window": 8,
     "intermediate_size_mlp": 112,
     "shared_expert_intermediate_size": 48,
@@ -96,7 +100,7 @@ def _pooled(tiny: dict[str, Any]) -> dict[str, Any]:
 def splittable(tiny: dict[str, Any], ranks: int) -> dict[str, Any]:
     """A tiny configuration whose text heads can be shared out to `ranks` tensor-parallel ranks."""
     text = tiny.get("text_config", tiny)
-    heads = ("num_attention_heads", "num_key_value_heads")
+    heads = ("num_attention_heads", "num_key_value_heads", "linear_num_key_heads", "linear_num_value_heads")
     wider = {name: text[name] * ranks for name in heads if text.get(name)}
     kinds = {
         name: kind | {each: kind[each] * ranks for each in heads if each in kind}
