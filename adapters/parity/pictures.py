@@ -66,7 +66,8 @@ def make_pictures(graph: "Graph", token: str, sizes: Sequence[Size], generator: 
     raise BatchError(
         f"{graph.name}: test pictures are made for one input of pixels: patches [image, patch, patch_dim] beside "
         "positions [image, patch, 2]; [image, channel, height, width], all but the first numbers; the same of any "
-        "height and width beside sizes [image, 2]; or [patch, patch_dim] or [patch, channel, side, side] beside grids [image, 3]"
+        "height and width beside sizes [image, 2]; or [patch, patch_dim] or [patch, channel, side, side] beside grids "
+        "[image, 3]"
     )
 
 
