@@ -82,6 +82,8 @@ class NodeStep:
             return
         if absent := [owner for argument, owner in self.sources.items() if inputs[argument] is None]:
             raise MissingInputError(f"{self.name} got {', '.join(given)} but not {', '.join(absent)}")
+        if (items := getattr(self.implementation, "items", None)) is not None:
+            inputs = items(self.section, **inputs)
         if self.shared and call.encoding is not None:
             self._encode_share(module, call, call.encoding, inputs)
             return
@@ -89,7 +91,7 @@ class NodeStep:
             rows = self._pack(call, inputs, self.rows_from)
             call.values[self.name] = self.implementation.run(module, self.section, item_rows=rows, **inputs)
             rows_after = getattr(self.implementation, "rows_after", None)
-            call.item_rows[self.name] = rows if rows_after is None else rows_after(self.section, rows)
+            call.item_rows[self.name] = rows if rows_after is None else rows_after(self.section, rows, **inputs)
             return
         features = self.implementation.run(module, self.section, **inputs)
         call.values[self.name] = features

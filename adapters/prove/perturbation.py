@@ -4,7 +4,7 @@ Legend: B batch, S sequence, N feature rows, V vocabulary.
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any
 
 import torch
@@ -29,6 +29,24 @@ def perturbed_row(projector: nn.Module, row: int) -> Iterator[None]:
         return output
 
     handle = projector.register_forward_hook(turn)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+@contextmanager
+def perturbed_embedding(text_model: nn.Module, sample: int, position: int) -> Iterator[None]:
+    """What a text model of transformers is given for one token, `inputs_embeds` [B, S, H], with its sign changed."""
+
+    def turn(
+        _module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        embeddings = kwargs["inputs_embeds"].clone()
+        embeddings[sample, position] *= -1
+        return args, kwargs | {"inputs_embeds": embeddings}
+
+    handle = text_model.register_forward_pre_hook(turn, with_kwargs=True)
     try:
         yield
     finally:
@@ -68,8 +86,8 @@ def _attention_output(name: str) -> int | None:
     return int(index) if part == ATTENTION_OUTPUT else None
 
 
-def changes(run: Callable[[], Tensor], projector: nn.Module, row: int, reference: Tensor) -> Tensor:
-    """[B, S] relative change, on the CPU, of each token's logits [B, S, V] when one feature row is turned around."""
-    with torch.no_grad(), perturbed_row(projector, row):
+def changes(run: Callable[[], Tensor], turned: AbstractContextManager[None], reference: Tensor) -> Tensor:
+    """[B, S] relative change, on the CPU, of each token's logits [B, S, V] while one feature row is turned around."""
+    with torch.no_grad(), turned:
         difference = (run() - reference).norm(dim=-1)
     return (difference / reference.norm(dim=-1)).cpu()

@@ -5,19 +5,20 @@ transformers' model with the same weights and the same row turned around.
 """
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 import torch
 from attrs import frozen
-from torch import Tensor, nn
+from torch import Tensor
 
 from adapters.parity.gradients import entries
 from adapters.parity.oracle import oracle_logits
 from adapters.parity.pair import Pair, logits, make_pair
 from adapters.parity.variants import variants
 from adapters.prove.freezing import prove_freezing
-from adapters.prove.perturbation import attending_alone, changes
+from adapters.prove.perturbation import attending_alone, changes, perturbed_embedding, perturbed_row
 from adapters.prove.report import UNCHANGED_BOUND, KindProof, ProveReport
 from composer import Graph, load, masks
 from composer.edges import MaskEdge, ScatterEdge
@@ -84,7 +85,7 @@ class _Token:
 def _prove_kind(pair: Pair, edge: ScatterEdge, kind: str, layer: int, rule: masks.Rule) -> KindProof:
     """Turn every row of one scatter edge around, with layer `layer` attending alone."""
     source = edge.source.owner
-    ours, oracle = pair.ours.get_submodule(source), _module_of_oracle(pair, source)
+    ours = pair.ours.get_submodule(source)
     allowed, valid = _allowed(pair, rule), pair.batch.attention_mask.cpu()
     tokens = _tokens(pair, edge)
     runs = _runs(pair, edge)
@@ -100,9 +101,9 @@ def _prove_kind(pair: Pair, edge: ScatterEdge, kind: str, layer: int, rule: mask
             expected[token.sample] = allowed[token.sample, :, token.position]
             expected[token.sample, token.position] = True
             expected &= valid
-            measured = changes(run_ours, ours, token.row, references[0])
+            measured = changes(run_ours, perturbed_row(ours, token.row), references[0])
             seen = (measured > UNCHANGED_BOUND) & valid
-            by_oracle = (changes(run_oracle, oracle, token.row, references[1]) > UNCHANGED_BOUND) & valid
+            by_oracle = (changes(run_oracle, _turned(pair, source, token), references[1]) > UNCHANGED_BOUND) & valid
             problems += _differences(token, seen, expected, f"by the rule {rule}")
             problems += _differences(token, seen, by_oracle, "by transformers")
             counts += _counts(token, seen, runs, valid)
@@ -112,11 +113,19 @@ def _prove_kind(pair: Pair, edge: ScatterEdge, kind: str, layer: int, rule: mask
     return KindProof(kind, str(rule), len(tokens), earlier, after, before, unchanged, changed, tuple(problems))
 
 
-def _module_of_oracle(pair: Pair, node: str) -> nn.Module:
-    weights = pair.graph.nodes[node].weights
+def _turned(pair: Pair, node: str, token: _Token) -> AbstractContextManager[None]:
+    """A feature row turned around in the oracle: where the same module answers it, or where it is in the text already.
+
+    The latter is where a node has no module of its own in transformers.
+    """
+    graph = pair.graph
+    weights = graph.nodes[node].weights
+    if graph.component(node).tensors is not None:
+        text = pair.oracle.get_submodule(str(graph.decoder().weights))
+        return perturbed_embedding(text, token.sample, token.position)
     if weights is None:
         raise ValueError(f"{node} names no weights: its module in transformers is unknown")
-    return pair.oracle.get_submodule(weights)
+    return perturbed_row(pair.oracle.get_submodule(weights), token.row)
 
 
 def _allowed(pair: Pair, rule: masks.Rule) -> Tensor:

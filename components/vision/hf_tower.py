@@ -54,6 +54,23 @@ def _features(module: nn.Module, section: HfTower, **inputs: Any) -> Tensor:
     return features
 
 
+def items(section: HfTower, **inputs: Any) -> dict[str, Any]:
+    """What is encoded, item by item: what the tower was given, or the tiles that its pictures really have.
+
+    Raises:
+        BuildError: a picture has fewer tiles than its size asks for.
+    """
+    rule = section.tiles
+    if rule is None:
+        return inputs
+    counts = [rule.tiling.tiles(*size) for size in inputs.pop(rule.sizes_in).tolist()]
+    name, tiles = next(iter(inputs.items()))
+    if counts and max(counts) > tiles.shape[1]:
+        raise BuildError(f"{name} holds {tiles.shape[1]} tiles of each picture, and by its size one has {max(counts)}")
+    real = torch.arange(tiles.shape[1])[None] < torch.tensor(counts)[:, None]
+    return {name: tiles[real.to(tiles.device)]}
+
+
 def knows_item_rows(section: HfTower) -> bool:
     """Whether the spec says how many rows an item makes; else each makes as many as every other."""
     return section.item_rows is not None

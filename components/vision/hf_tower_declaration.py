@@ -5,6 +5,7 @@ from typing import Any
 
 from attrs import field, frozen
 
+from components.vision.tiling import Tiling
 from composer.finding import Finding
 from composer.ranges import whole
 from composer.registry import Component, Port, Ports
@@ -45,6 +46,16 @@ class HiddenStates:
 
 
 @frozen
+class PictureTiles:
+    """Items are tiles: an input [pictures, tiles, ...] padded to the most tiles, of which each picture's own are taken."""
+
+    sizes_in: str = field(
+        metadata={"description": "The input that holds height and width of every picture, in pixels, before scaling."}
+    )
+    tiling: Tiling = field(metadata={"description": "How pictures were cut into tiles."})
+
+
+@frozen
 class HfTower:
     """A vision tower of transformers, made by `AutoModel.from_config`."""
 
@@ -65,6 +76,17 @@ class HfTower:
     hidden_states: HiddenStates | None = field(
         default=None, metadata={"description": "In place of `output`: features from inside the tower."}
     )
+
+    tiles: PictureTiles | None = field(
+        default=None, metadata={"description": "Where pictures come as tiles: how many tiles each has."}
+    )
+
+    @property
+    def arguments(self) -> dict[str, tuple[str | int, ...]]:
+        """What the tower's forward is given, item by item, and its dimensions."""
+        if self.tiles is None:
+            return self.inputs
+        return {name: (shape[0], *shape[2:]) for name, shape in self.inputs.items() if name != self.tiles.sizes_in}
 
     @property
     def width(self) -> int:
@@ -95,6 +117,8 @@ def check(config: HfTower) -> Iterator[Finding]:
         if config.output != "last_hidden_state":
             yield Finding("output", "hidden_states says what the features are: leave output out.")
         yield from _layers(config.hidden_states, config.config.get("num_hidden_layers"))
+    if config.tiles is not None:
+        yield from _tiles(config.tiles, config)
     if config.item_rows is not None:
         yield from _item_rows(config.item_rows, config)
 
@@ -106,6 +130,17 @@ def _layers(wanted: HiddenStates, depth: object) -> Iterator[Finding]:
     for layer in wanted.chosen:
         if not -depth - 1 <= layer <= depth:
             yield Finding("hidden_states.layers", f"there is no layer {layer}: the tower has {depth}.")
+
+
+def _tiles(tiles: PictureTiles, config: HfTower) -> Iterator[Finding]:
+    yield from tiles.tiling.check("tiles.tiling")
+    if tiles.sizes_in not in config.inputs:
+        near = suggestion(tiles.sizes_in, config.inputs)
+        yield Finding("tiles.sizes_in", f"there is no input {tiles.sizes_in!r}.{near}")
+    elif len(config.inputs) != 2:
+        yield Finding("inputs", "with tiles there are two inputs: the tiles, and the sizes of pictures ({0}).", ("tiles",))
+    if config.item_rows is not None:
+        yield Finding("item_rows", "goes with items of many sizes; tiles are all of one. Leave it out.")
 
 
 def _item_rows(rows: ItemRows, config: HfTower) -> Iterator[Finding]:
