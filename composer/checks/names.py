@@ -61,7 +61,7 @@ def _weights(graph: Graph) -> Iterator[Finding]:
         for length in range(len(parts)):
             around = owners.get(parts[:length])
             if around is not None:
-                outer = graph.nodes[around].weights
+                outer = ".".join(parts[:length])
                 message = f"{prefix!r} lies within {outer!r}, the prefix of {around} ({{0}})."
                 yield Finding(f"nodes.{name}.weights", message, (f"nodes.{around}.weights",))
 
