@@ -21,7 +21,7 @@ GROUP = "vlm_composer.components"
 
 TOKENS = "tokens"
 PORT_TYPES = (
-    *(TOKENS, "pixels", "positions", "sizes", "features", "embeddings"),
+    *(TOKENS, "pixels", "positions", "sizes", "grids", "seconds", "features", "levels", "embeddings", "hidden"),
     *("mask", "rotary", "weight", "logits", "any"),
 )
 """The words for what ports and inputs hold; a component may add its own to its ports."""
@@ -36,9 +36,10 @@ class Port:
     """Where an edge starts or ends.
 
     `type` is one of the field's words and decides which edge kinds may connect:
-    `tokens`, `pixels`, `positions`, `sizes` (model inputs), `features` (rows out of towers and projectors),
-    `embeddings` (written by embed, then scatter), `mask` (by mask edges), `rotary` (by position edges), `weight` (share
-    edges), `logits`; `any` takes a data edge of whatever type.
+    `tokens`, `pixels`, `positions`, `sizes` (model inputs), `features` (rows out of towers and projectors), `levels`
+    (several such blocks of rows, of different depth), `embeddings` (written by embed, then scatter), `hidden` (hidden
+    states between decoder layers, by inject edges), `mask` (by mask edges), `rotary` (by position edges), `weight`
+    (share edges), `logits`; `any` takes a data edge of whatever type.
 
     `shape` holds sizes or names; a name means the same size in all ports of the node. `origin`, if given, is as long
     as `shape` and says which config field set each size (`in_dim`, `inputs.pixel_values[2]`; "" if none), relative

@@ -28,9 +28,7 @@ def check(config: TransformerConfig, rules: Mapping[str, Rule], softcaps: Mappin
         raise ValueError("; ".join(problems))
 
 
-def _problems(
-    config: TransformerConfig, rules: Mapping[str, Rule], softcaps: Mapping[str, float]
-) -> Iterator[str]:
+def _problems(config: TransformerConfig, rules: Mapping[str, Rule], softcaps: Mapping[str, float]) -> Iterator[str]:
     backend = config.attention_backend
     if config.transformer_impl != "transformer_engine":
         if backend not in MIXED:

@@ -1,7 +1,7 @@
 """Scaled dot-product attention under a mask rule, lowered from O(sequence) metadata.
 
-Legend: S sequence, Q queries (S, or this rank's share of it), B batch, N query heads, G key/value heads, D head width,
-F metadata fields.
+Legend: S sequence, Q queries (S, or this rank's share of it), B batch, N query heads, G key/value heads, D head width
+(V that of values, where it differs), F metadata fields.
 """
 
 from contextlib import nullcontext
@@ -60,12 +60,12 @@ class MaskedAttention(nn.Module):
         """Attend.
 
         Args:
-            query: [Q, B, N, D]; key, value: [S, B, G, D], G divides N; params dtype.
+            query: [Q, B, N, D]; key: [S, B, G, D]; value: [S, B, G, V]; G divides N; params dtype.
             metadata: [B, F, S] int32 in the order of the keys, see `components.fusion.mask_metadata`.
             first_query: index among the keys of the first query; the others follow it.
 
         Returns:
-            [Q, B, N * D], dtype of `query`.
+            [Q, B, N * V], dtype of `query`.
         """
         heads = self._heads(query, key, value)
         queries = slice(first_query, first_query + query.shape[0])
@@ -84,7 +84,7 @@ class MaskedAttention(nn.Module):
         return query.shape[0] if self.softcap is None else capped_block(*query.shape[1:3], key.shape[0])
 
     def _heads(self, query: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """[B, N, Q, D], [B, G, S, D] twice."""
+        """[B, N, Q, D], [B, G, S, D], [B, G, S, V]."""
         repeats = query.shape[2] // key.shape[2]
         if repeats > 1 and query.is_cuda and self.softcap is None:
             # CUDA's only kernel for grouped heads under a mask stores every score; repeated heads have a leaner one.

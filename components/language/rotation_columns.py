@@ -24,8 +24,8 @@ class Columns:
 
 
 def rotating_dim(layer: "Layer") -> int:
-    """Width of what a layer kind rotates, or may rotate a part of: a head."""
-    return layer.attention.head_dim
+    """Width of what a layer kind rotates, or may rotate a part of: a head, or the last columns of one."""
+    return layer.attention.rotating_dim
 
 
 def rotation_columns(section: "Gpt") -> dict[str, Columns | None]:
@@ -55,4 +55,5 @@ def has_sections(section: "Gpt") -> bool:
 
 
 def _kinds(section: "Gpt") -> list[tuple[str, "Layer"]]:
-    return [(kind, section.layers.kinds[kind]) for kind in dict.fromkeys(section.layers.order)]
+    known = section.layers.kinds  # a spec that names others is refused
+    return [(kind, known[kind]) for kind in dict.fromkeys(section.layers.order) if kind in known]

@@ -14,7 +14,11 @@ TILE = 336
 CANVASES = ((336, 672), (672, 336), (672, 672), (1008, 336), (336, 1008))
 MIRRORED = ((672, 336), (336, 672))  # squares fit both as well: the first is taken
 SIZES = [
-    *((height, width) for height in (1, 7, 49, 335, 336, 337, 500, 672, 1008, 3000) for width in (3, 49, 336, 671, 1009)),
+    *(
+        (height, width)
+        for height in (1, 7, 49, 335, 336, 337, 500, 672, 1008, 3000)
+        for width in (3, 49, 336, 671, 1009)
+    ),
     *((size, size) for size in (1, 10, 100, 336, 337, 640, 671, 673, 2000)),
 ]
 
