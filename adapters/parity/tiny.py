@@ -65,6 +65,8 @@ TOWER_CAPS = {
 }
 TEXT_WIDTHS = ("projection_dim", "hidden_size")
 """Fields of the whole model that repeat the text model's width."""
+CANVASES = "image_grid_pinpoints"
+TILE_SIDE = 3  # of a tile, in patches; an odd number, so that paddings are odd and even
 ROWS_OF_A_PICTURE = ("mm_tokens_per_image",)
 POOLED_SIDE = 4  # of a picture whose rows a projector averages to a fixed number; more of them than the window is long
 OF_LAYERS = ("stage_names", "out_features", "out_indices")
@@ -89,6 +91,8 @@ def shrink(plain: dict[str, Any]) -> dict[str, Any]:
         tiny = _part(tiny)
     if any(name in tiny for name in ROWS_OF_A_PICTURE):
         tiny = _pooled(tiny)
+    if CANVASES in tiny:
+        tiny = _tiled(tiny, plain["vision_config"]["image_size"])
     if "text_config" in tiny:
         tiny |= {name: tiny["text_config"]["hidden_size"] for name in TEXT_WIDTHS if name in tiny}
     tiny = _same_widths(plain, tiny)
@@ -109,6 +113,14 @@ def _same_widths(plain: dict[str, Any], tiny: dict[str, Any]) -> dict[str, Any]:
         return tiny
     width = tiny["text_config"]["hidden_size"]
     return tiny | {"vision_config": tiny["vision_config"] | {"out_hidden_size": width}}
+
+
+def _tiled(tiny: dict[str, Any], tile: int) -> dict[str, Any]:
+    """Canvases of as many tiles as before; `tile` is what the side of one was."""
+    vision = tiny["vision_config"]
+    side = TILE_SIDE * vision["patch_size"]
+    canvases = [[length * side // tile for length in canvas] for canvas in tiny[CANVASES]]
+    return tiny | {CANVASES: canvases, "vision_config": vision | {"image_size": side}}
 
 
 def splittable(tiny: dict[str, Any], ranks: int) -> dict[str, Any]:
