@@ -49,11 +49,11 @@ class Stored:
             "fits is taken."
         },
     )
-    experts: Literal["stacked", "each"] = field(
+    experts: Literal["stacked", "each", "transposed"] = field(
         default="stacked",
         metadata={
             "description": "stacked: all experts of a layer in one tensor, gate and up together, as in memory. each: "
-            "gate_proj, up_proj and down_proj of every expert."
+            "gate_proj, up_proj and down_proj of every expert. transposed: in one tensor, [E, H, 2I] and [E, I, H]."
         },
     )
 

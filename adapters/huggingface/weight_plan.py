@@ -33,9 +33,10 @@ class Slot:
 
     def places(self) -> Iterator[tuple[Place, Tensor]]:
         """Where the model's values lie in the Hugging Face tensor, each place with a view of them as a matrix."""
-        for view, line in self.piece.matrices():
-            first, left = self.window.origin(self.piece.shape, line)
-            last, _ = self.window.origin(self.piece.shape, line + view.shape[0] - 1)
+        beside = self.piece.beside
+        for view, line, number in self.piece.matrices():
+            first, left = self.window.origin(self.piece.shape, line, number, beside)
+            last, _ = self.window.origin(self.piece.shape, line + view.shape[0] - 1, number, beside)
             assert last - first == view.shape[0] - 1, f"{self.composed}: a view is not one place"
             yield Place(first, last + 1, left, left + view.shape[1]), view
 

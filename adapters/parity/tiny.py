@@ -4,8 +4,10 @@ Widths are capped to values that all differ, so that a transposed or swapped mat
 and the order in which they alternate stay as they are.
 """
 
-from itertools import groupby
+from itertools import accumulate, groupby
 from typing import Any
+
+from components.feed_forward_kinds import FIELD, LAYERS_BY_NUMBER, fields_of_kinds
 
 TEXT_CAPS = {
     "vocab_size": 256,
@@ -23,10 +25,21 @@ TEXT_CAPS = {
     "qk_rope_head_dim": 8,
     "v_head_dim": 10,
     "sliding_window": 8,
+    "intermediate_size_mlp": 112,
+    "shared_expert_intermediate_size": 48,
     "num_experts": 8,
     "num_local_experts": 8,
+    "n_routed_experts": 8,
+    "moe_num_experts": 8,
     "top_k_experts": 2,
     "num_experts_per_tok": 2,
+    "moe_k": 2,
+    "n_shared_experts": 2,
+    "moe_num_shared_experts": 2,
+    "n_group": 4,
+    "topk_group": 2,
+    "attention_chunk_size": 8,
+    "floor_scale": 4,
     "num_hidden_layers": 2,
 }
 TOWER_CAPS = {
@@ -48,6 +61,7 @@ POOLED_SIDE = 4  # of a picture whose rows a projector averages to a fixed numbe
 HEAD_DIMS = (8, 16, 32)
 FIRST_SPECIAL_TOKEN = 128  # text of test batches stays below
 PLACEHOLDERS = ("image", "video", "audio")
+APART = 16  # between widths of one list
 LAYERS = 4  # each of two kinds twice: every layer kind reads from every other, and rounding has little room to grow
 
 
@@ -100,22 +114,44 @@ def _part(config: dict[str, Any]) -> dict[str, Any]:
     if "qk_head_dim" in config:
         tiny["qk_head_dim"] = tiny["qk_nope_head_dim"] + tiny["qk_rope_head_dim"]
     if config.get("layer_types"):
-        tiny["layer_types"] = _shorten(config["layer_types"])
-        tiny["num_hidden_layers"] = len(tiny["layer_types"])
+        tiny |= _fewer_layers(config)
     if "kinds" in config:
         tiny["kinds"] = _kinds(config["kinds"], config.get("num_attention_heads"))
     return tiny
 
 
 def _capped(value: Any, cap: int) -> Any:
-    """A size, or a list of them (height and width)."""
-    return [min(each, cap) for each in value] if isinstance(value, list) else min(value, cap)
+    """A size, or a list of them (height and width, or widths of several networks, which still differ)."""
+    if not isinstance(value, list):
+        return min(value, cap)
+    ranks = sorted(set(value), reverse=True)
+    return [min(each, cap - APART * ranks.index(each)) for each in value]
 
 
-def _shorten(layer_types: list[str]) -> list[str]:
-    """One layer for each of the first stretches of layers of one kind; the last one goes on until there are enough."""
-    runs = [kind for kind, _ in groupby(layer_types)][:LAYERS]
-    return runs + [runs[-1]] * (LAYERS - len(runs))
+def _fewer_layers(config: dict[str, Any]) -> dict[str, Any]:
+    """The fields that say something of every layer, of `LAYERS` of them."""
+    layer_types = config["layer_types"]
+    feed_forwards = config.get(FIELD) or [""] * len(layer_types)
+    kept = _shorten(list(zip(layer_types, feed_forwards, strict=True)))
+    fewer: dict[str, Any] = {
+        key: [value[layer] for layer in kept]
+        for key, value in config.items()
+        if key.endswith(("_layers", "_types")) and key not in LAYERS_BY_NUMBER
+        if isinstance(value, list) and len(value) == len(layer_types)
+    }
+    fewer["num_hidden_layers"] = len(kept)
+    return fewer | (fields_of_kinds(config, fewer[FIELD]) if FIELD in fewer else {})
+
+
+def _shorten(layers: list[tuple[str, str]]) -> list[int]:
+    """The layers to keep: the first of each of the first stretches of one kind; the last is repeated.
+
+    Where that would lose a kind of attention or of feed-forward, one layer of each combination.
+    """
+    first = list(accumulate((len(list(run)) for _, run in groupby(layers)), initial=0))[:-1][:LAYERS]
+    if any({layers[layer][side] for layer in first} != {each[side] for each in layers} for side in (0, 1)):
+        first = [layers.index(each) for each in dict.fromkeys(layers)][:LAYERS]
+    return first + [first[-1]] * (LAYERS - len(first))
 
 
 def _kinds(kinds: dict[str, dict[str, Any]], query_heads: int | None) -> dict[str, dict[str, Any]]:

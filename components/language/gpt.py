@@ -20,7 +20,7 @@ from components.fusion.rotary import RotationTable
 from components.language.core_attention import DenseMasks, MaskedAttention
 from components.language.decoder_layer import layer_spec
 from components.language.frequencies import rotation_table
-from components.language.gpt_declaration import Attention, Gpt, layer_kinds
+from components.language.gpt_declaration import Attention, Gpt, kind_of, layer_kinds
 from components.language.injection import Injection
 from components.language.norms import rms_norm
 from components.language.rotation_columns import rotation_columns
@@ -130,14 +130,17 @@ def block_spec(section: Gpt, context: BuildContext) -> TransformerBlockSubmodule
     columns = rotation_columns(section)
     specs: dict[str, ModuleSpec] = {}
     masks = DenseMasks(context.layout)
-    for kind in layer_kinds(section):
-        layer = section.layers.kinds[kind]
-        specs[kind] = layer_spec(layer, columns[kind], _core_attention(layer.attention, kind, masks, context))
+    cores = {
+        kind: _core_attention(section.layers.kinds[kind].attention, kind, masks, context)
+        for kind in layer_kinds(section)
+    }
+    for name in dict.fromkeys(section.layers.names):
+        specs[name] = layer_spec(section.layers.whole(name), columns[kind_of(name)], cores[kind_of(name)])
     stage = {"vp_stage": context.vp_stage, "pp_rank": context.groups.pp.rank()}
     first = get_transformer_layer_offset(context.transformer, **stage)
     count = get_num_layers_to_build(context.transformer, **stage)
-    kinds = section.layers.order[first : first + count]
-    return TransformerBlockSubmodules(layer_specs=[specs[kind] for kind in kinds], layer_norm=rms_norm)
+    names = section.layers.names[first : first + count]
+    return TransformerBlockSubmodules(layer_specs=[specs[name] for name in names], layer_norm=rms_norm)
 
 
 def _core_attention(part: Attention, kind: str, masks: DenseMasks, context: BuildContext) -> nn.Module:
