@@ -26,6 +26,7 @@ class CoreAttention:
     """Of queries and keys."""
     value_dim: int
     scale: float
+    softcap: float | None = None
 
 
 CoreAttentionFactory = Callable[[CoreAttention, "nn.Module"], "nn.Module"]

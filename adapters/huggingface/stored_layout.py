@@ -38,7 +38,10 @@ def stored_name(graph: Graph, name: str) -> str:
 
 
 def _renamed(name: str, stored: Stored) -> str:
-    return renamed(name, stored.names)
+    found = renamed(name, stored.names)
+    for word, there in stored.words.items():
+        found = f".{found}.".replace(f".{word}.", f".{there}.")[1:-1]
+    return found
 
 
 def _stored(entry: Entry, stored: Stored, share: RankShare) -> Entry:

@@ -27,6 +27,8 @@ TEXT_CAPS = {
     "sliding_window": 8,
     "intermediate_size_mlp": 112,
     "shared_expert_intermediate_size": 48,
+    "query_pre_attn_scalar": 24,
+    "attn_logit_softcapping": 1.0,  # scores are small, and most caps are so large that they would not show
     "num_experts": 8,
     "num_local_experts": 8,
     "n_routed_experts": 8,
@@ -54,8 +56,12 @@ TOWER_CAPS = {
     "position_embedding_size": 32,
     "num_hidden_layers": 2,
 }
+TEXT_WIDTHS = ("projection_dim", "hidden_size")
+"""Fields of the whole model that repeat the text model's width."""
 ROWS_OF_A_PICTURE = ("mm_tokens_per_image",)
 POOLED_SIDE = 4  # of a picture whose rows a projector averages to a fixed number; more of them than the window is long
+OF_LAYERS = ("stage_names", "out_features", "out_indices")
+"""Names of layers that a backbone may be asked for: transformers makes them of their number."""
 # Narrow heads: where scores are not divided by the root of the width, wide ones attend sharply, and sharp attention
 # turns rounding into errors that say nothing.
 HEAD_DIMS = (8, 16, 32)
@@ -68,14 +74,16 @@ LAYERS = 4  # each of two kinds twice: every layer kind reads from every other, 
 def shrink(plain: dict[str, Any]) -> dict[str, Any]:
     """A plain configuration with tiny sizes; `plain` is not changed.
 
-    Token ids beyond the tiny vocabulary move to its end, in their order.
+    Token ids beyond the tiny vocabulary move to its end, in their order; those outside the vocabulary stay outside.
     """
     tiny = {key: _part(value) if _is_part(value) else value for key, value in plain.items()}
     if "kinds" in tiny:
         tiny = _part(tiny)
     if any(name in tiny for name in ROWS_OF_A_PICTURE):
         tiny = _pooled(tiny)
-    return _move_tokens(tiny)
+    if "text_config" in tiny:
+        tiny |= {name: tiny["text_config"]["hidden_size"] for name in TEXT_WIDTHS if name in tiny}
+    return _move_tokens(tiny, plain.get("text_config", plain).get("vocab_size"))
 
 
 def _pooled(tiny: dict[str, Any]) -> dict[str, Any]:
@@ -104,6 +112,7 @@ def _is_part(value: Any) -> bool:
 
 def _part(config: dict[str, Any]) -> dict[str, Any]:
     """One level of the configuration: the text model's, which has kinds of layers, or a tower's."""
+    config = {key: value for key, value in config.items() if key not in OF_LAYERS}
     caps = TEXT_CAPS if "kinds" in config else TOWER_CAPS
     tiny = {key: _capped(value, caps[key]) if key in caps and value else value for key, value in config.items()}
     if config.get("num_key_value_heads") == config.get("num_attention_heads"):
@@ -171,9 +180,11 @@ def _kinds(kinds: dict[str, dict[str, Any]], query_heads: int | None) -> dict[st
     return small
 
 
-def _move_tokens(config: dict[str, Any]) -> dict[str, Any]:
+def _move_tokens(config: dict[str, Any], words: int | None) -> dict[str, Any]:
+    """words: of the vocabulary before it became tiny."""
     special = sorted({token for level in _levels(config) for key in level for token in _tokens(key, level[key])})
-    moved = {token: TEXT_CAPS["vocab_size"] - len(special) + rank for rank, token in enumerate(special)}
+    inside = sum(words is None or token < words for token in special)
+    moved = {token: TEXT_CAPS["vocab_size"] - inside + rank for rank, token in enumerate(special)}
 
     def move(level: dict[str, Any]) -> dict[str, Any]:
         return {

@@ -33,8 +33,7 @@ def load_with_transformers(folder: Path, graph: Graph) -> nn.Module:
     """The model class that the spec names, from an exported folder, by transformers alone."""
     import transformers
 
-    assert graph.hf is not None
-    model: nn.Module = getattr(transformers, graph.hf.architecture).from_pretrained(folder)
+    model: nn.Module = getattr(transformers, str(graph.architecture)).from_pretrained(folder)
     return model.eval()
 
 

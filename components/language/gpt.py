@@ -144,10 +144,9 @@ def block_spec(section: Gpt, context: BuildContext) -> TransformerBlockSubmodule
 
 
 def _core_attention(part: Attention, kind: str, masks: DenseMasks, context: BuildContext) -> nn.Module:
-    scale = part.score_scale
-    dense = MaskedAttention(context.rules[kind], masks, scale, context.transformer.attention_dropout)
+    rule, scale, softcap = context.rules[kind], part.score_scale, part.softcap
+    dense = MaskedAttention(rule, masks, scale, context.transformer.attention_dropout, softcap)
     if context.core_attention is None or context.groups.cp.size() > 1:
         return dense
-    return context.core_attention(
-        CoreAttention(context.rules[kind], part.heads, part.kv_heads, part.head_dim, part.value_dim, scale), dense
-    )
+    wanted = CoreAttention(rule, part.heads, part.kv_heads, part.head_dim, part.value_dim, scale, softcap)
+    return context.core_attention(wanted, dense)

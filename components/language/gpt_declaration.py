@@ -40,6 +40,9 @@ class Attention:
     scale_dim: int | None = field(
         default=None, metadata=_doc("In place of `scale`: the width whose inverse square root is the factor.")
     )
+    softcap: float | None = field(
+        default=None, metadata=_doc("Scaled scores become cap · tanh(scores / cap), before the mask; null: they stay.")
+    )
     q_norm: Literal["none", "rms"] = field(default="none", metadata=_doc("Norm of each query head, before rotation."))
     k_norm: Literal["none", "rms"] = field(default="none", metadata=_doc("Norm of each key head, before rotation."))
     v_norm: Literal["none", "scale_free"] = field(default="none", metadata=_doc("Norm of each value head."))
@@ -73,9 +76,7 @@ class Layer:
     """One layer kind, complete."""
 
     attention: Attention = field(metadata=_doc("Self-attention."))
-    rope: Rope | None = field(
-        default=None, kw_only=True, metadata=_doc("Rotary position embedding; null: layers without rotation.")
-    )
+    rope: Rope | None = field(default=None, metadata=_doc("Rotary position embedding; null: layers without rotation."))
     ffn: FeedForward = field(
         factory=FeedForward, metadata=_doc("Feed-forward branches; given here, or by `ffn_order` and `ffns`.")
     )
@@ -242,6 +243,7 @@ def _attention(attention: Attention, path: str) -> Iterator[Finding]:
         yield from check_latent(attention, attention.latent, path)
     elif attention.head_dim > 0 and attention.head_dim % 2:
         yield Finding(f"{path}.head_dim", f"{attention.head_dim} is odd: rotation turns pairs.")
+    yield from positive(f"{path}.softcap", attention.softcap)
     if attention.scale_dim is not None:
         yield from whole(f"{path}.scale_dim", attention.scale_dim)
         if attention.scale is not None:

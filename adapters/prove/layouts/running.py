@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from attrs import frozen
 
+from adapters.huggingface.configured import load_configured
 from adapters.huggingface.import_weights import import_weights
 from adapters.megatron import build
 from adapters.parity.batch import make_batch
@@ -110,9 +111,7 @@ def tiny_graphs(
     spec: str | Path, hf: str | Path | dict[str, Any] | None, overrides: Sequence[str], ranks: int
 ) -> dict[str, Graph]:
     """The spec at tiny sizes that `ranks` tensor-parallel ranks can share: as configured, and without experts."""
-    from adapters.huggingface.config import plain
-
-    configured = load(spec, hf=None if hf is None else plain(hf))
+    configured = load_configured(spec, hf)
     found: dict[str, Graph] = {}
     for variant in all_variants(spec, configured, given=hf is not None):
         graph = load(spec, hf=splittable(variant.hf_config, ranks), overrides=overrides)
