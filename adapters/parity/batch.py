@@ -1,6 +1,6 @@
 """A small batch that reaches every rule of the wiring: several pictures, adjacent ones, a long one, padding."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from attrs import asdict, frozen
@@ -127,7 +127,16 @@ def _picture(size: tuple[int, int], rows: int, image: int, *, broken: bool) -> l
 
 @torch.no_grad()
 def _feature_rows(oracle: "PreTrainedModel", features: dict[str, Tensor]) -> list[int]:
-    get_features = getattr(oracle, "get_image_features", None)
-    if get_features is None:
-        raise BatchError(f"{type(oracle).__name__} has no get_image_features: the rows of a picture are unknown")
-    return [len(rows) for rows in get_features(**features).pooler_output]
+    return [len(rows) for rows in image_encoder(oracle)(**features).pooler_output]
+
+
+def image_encoder(oracle: "PreTrainedModel") -> Any:
+    """The method of transformers' model, or of the one below its output layer, that makes feature rows of pictures.
+
+    Raises:
+        BatchError: there is none.
+    """
+    for model in (oracle, oracle.base_model):
+        if (method := getattr(model, "get_image_features", None)) is not None:
+            return method
+    raise BatchError(f"{type(oracle).__name__} has no get_image_features: the rows of a picture are unknown")

@@ -76,7 +76,7 @@ def shrink(plain: dict[str, Any]) -> dict[str, Any]:
 
     Token ids beyond the tiny vocabulary move to its end, in their order; those outside the vocabulary stay outside.
     """
-    tiny = {key: _part(value) if _is_part(value) else value for key, value in plain.items()}
+    tiny = {key: _part(value, _layers_read(plain)) if _is_part(value) else value for key, value in plain.items()}
     if "kinds" in tiny:
         tiny = _part(tiny)
     if any(name in tiny for name in ROWS_OF_A_PICTURE):
@@ -110,14 +110,22 @@ def _is_part(value: Any) -> bool:
     return isinstance(value, dict) and "model_type" in value
 
 
-def _part(config: dict[str, Any]) -> dict[str, Any]:
+def _layers_read(plain: dict[str, Any]) -> int:
+    """How deep a tower must be for the layers that features are taken from to be there, and to differ."""
+    layers = plain.get("vision_feature_layer")
+    numbers = [layer for layer in (layers if isinstance(layers, list) else [layers]) if isinstance(layer, int)]
+    return max(map(abs, numbers), default=0)
+
+
+def _part(config: dict[str, Any], layers_read: int = 0) -> dict[str, Any]:
     """One level of the configuration: the text model's, which has kinds of layers, or a tower's."""
     config = {key: value for key, value in config.items() if key not in OF_LAYERS}
-    caps = TEXT_CAPS if "kinds" in config else TOWER_CAPS
+    deep = {"num_hidden_layers": max(TOWER_CAPS["num_hidden_layers"], layers_read)}
+    caps = TEXT_CAPS if "kinds" in config else TOWER_CAPS | deep
     tiny = {key: _capped(value, caps[key]) if key in caps and value else value for key, value in config.items()}
     if config.get("num_key_value_heads") == config.get("num_attention_heads"):
         tiny |= {key: tiny["num_attention_heads"] for key in ["num_key_value_heads"] if key in tiny}
-    if caps is TOWER_CAPS and config.get("head_dim") and "num_key_value_heads" not in config:
+    if "kinds" not in config and config.get("head_dim") and "num_key_value_heads" not in config:
         # As many keys as queries, and no more to say: such towers split their width over the heads.
         tiny["head_dim"] = tiny["hidden_size"] // tiny["num_attention_heads"]
     if "qk_head_dim" in config:
