@@ -20,7 +20,7 @@ from components.fusion.rotary import RotationTable
 from components.language.core_attention import DenseMasks, MaskedAttention
 from components.language.decoder_layer import layer_spec
 from components.language.frequencies import rotation_table
-from components.language.gpt_declaration import Attention, Gpt, kind_of, layer_kinds
+from components.language.gpt_declaration import Gpt, Layer, kind_of, layer_kinds
 from components.language.injection import Injection
 from components.language.norms import rms_norm
 from components.language.rotation_columns import rotation_columns
@@ -130,10 +130,7 @@ def block_spec(section: Gpt, context: BuildContext) -> TransformerBlockSubmodule
     columns = rotation_columns(section)
     specs: dict[str, ModuleSpec] = {}
     masks = DenseMasks(context.layout)
-    cores = {
-        kind: _core_attention(section.layers.kinds[kind].attention, kind, masks, context)
-        for kind in layer_kinds(section)
-    }
+    cores = {kind: _core_attention(section.layers.kinds[kind], kind, masks, context) for kind in layer_kinds(section)}
     for name in dict.fromkeys(section.layers.names):
         specs[name] = layer_spec(section.layers.whole(name), columns[kind_of(name)], cores[kind_of(name)])
     stage = {"vp_stage": context.vp_stage, "pp_rank": context.groups.pp.rank()}
@@ -143,8 +140,9 @@ def block_spec(section: Gpt, context: BuildContext) -> TransformerBlockSubmodule
     return TransformerBlockSubmodules(layer_specs=[specs[name] for name in names], layer_norm=rms_norm)
 
 
-def _core_attention(part: Attention, kind: str, masks: DenseMasks, context: BuildContext) -> nn.Module:
-    rule, scale, softcap = context.rules[kind], part.score_scale, part.softcap
+def _core_attention(layer: Layer, kind: str, masks: DenseMasks, context: BuildContext) -> nn.Module:
+    part = layer.attention
+    rule, scale, softcap = context.rules[kind], layer.score_scale, part.softcap
     dense = MaskedAttention(rule, masks, scale, context.transformer.attention_dropout, softcap)
     if context.core_attention is None or context.groups.cp.size() > 1:
         return dense
