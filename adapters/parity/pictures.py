@@ -68,8 +68,8 @@ def make_pictures(graph: "Graph", token: str, sizes: Sequence[Size], generator: 
     raise BatchError(
         f"{graph.name}: test pictures are made for one input of pixels: patches [image, patch, patch_dim] beside "
         "positions [image, patch, 2]; [image, channel, height, width], all but the first numbers; the same of any "
-        "height and width, or tiles [image, tile, channel, height, width], beside sizes [image, 2]; or [patch, patch_dim] or [patch, channel, side, side] beside grids "
-        "[image, 3]"
+        "height and width, or tiles [image, tile, channel, height, width], beside sizes [image, 2]; or "
+        "[patch, patch_dim] or [patch, channel, side, side] beside grids [image, 3]"
     )
 
 
@@ -167,7 +167,9 @@ def _padded(
     return {pixels.name: values, named: measured}
 
 
-def _tiles(graph: "Graph", pixels: "Input", named: str, sizes: Sizes, generator: torch.Generator) -> dict[str, Tensor]:
+def _tiles(
+    graph: "Graph", pixels: "Input", named: str, sizes: Sequence[tuple[int, int]], generator: torch.Generator
+) -> dict[str, Tensor]:
     """Tiles [images, most tiles, C, H, W] float32 in 0..1, zeros where there are none, and pictures' sizes [images, 2].
 
     A tile counts as one of `sizes`; a picture is a pixel lower than that, so that few fill their canvas.

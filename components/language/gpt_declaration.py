@@ -96,6 +96,11 @@ class Layer:
         default="none", metadata=_doc("layer_scalar: the layer's output times a stored number.")
     )
 
+    @property
+    def score_scale(self) -> float:
+        """Factor on query·key: the attention's, times that of stretched wavelengths."""
+        return self.attention.score_scale * (1.0 if self.rope is None else self.rope.score_factor)
+
 
 @frozen
 class Layers:
