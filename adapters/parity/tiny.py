@@ -61,6 +61,7 @@ TOWER_CAPS = {
     "num_hidden_layers": 2,
     "depth": 2,
     "num_heads": 2,
+    "num_position_embeddings": 64,
     "window_size": 16,
 }
 TEXT_WIDTHS = ("projection_dim", "hidden_size")
@@ -166,6 +167,8 @@ def _part(config: dict[str, Any], layers_read: int = 0) -> dict[str, Any]:
         tiny |= _fewer_layers(config)
     if config.get("fullatt_block_indexes"):
         tiny["fullatt_block_indexes"] = [tiny["depth"] - 1]
+    if config.get("deepstack_visual_indexes"):
+        tiny["deepstack_visual_indexes"] = list(range(tiny["depth"]))
     if "kinds" in config:
         derived = "head_dim" in config and config["head_dim"] is None
         width = tiny["hidden_size"] // tiny["num_attention_heads"] if derived else None
