@@ -127,7 +127,9 @@ def _picture(size: tuple[int, int], rows: int, image: int, *, broken: bool) -> l
 
 @torch.no_grad()
 def _feature_rows(oracle: "PreTrainedModel", features: dict[str, Tensor]) -> list[int]:
-    return [len(rows) for rows in image_encoder(oracle)(**features).pooler_output]
+    output = image_encoder(oracle)(**features)
+    # Some classes project elsewhere, and return what their tower made.
+    return [len(rows) for rows in (output.last_hidden_state if output.pooler_output is None else output.pooler_output)]
 
 
 def image_encoder(oracle: "PreTrainedModel") -> Any:
