@@ -58,6 +58,9 @@ TOWER_CAPS = {
     "image_size": 16,
     "patch_size": 4,
     "position_embedding_size": 32,
+    "projector_input_dim": 48,
+    "projector_output_dim": 48,
+    "vision_output_dim": 48,
     "num_hidden_layers": 2,
     "depth": 2,
     "num_heads": 2,
@@ -163,6 +166,9 @@ def _part(config: dict[str, Any], layers_read: int = 0) -> dict[str, Any]:
         tiny["head_dim"] = tiny["hidden_size"] // tiny["num_attention_heads"]
     if "qk_head_dim" in config:
         tiny["qk_head_dim"] = tiny["qk_nope_head_dim"] + tiny["qk_rope_head_dim"]
+    if (ratio := config.get("pixel_shuffle_ratio")) and "intermediate_size" in tiny:
+        # Blocks of the grid, features side by side, go through networks of the layers' own width.
+        tiny["intermediate_size"] = int(tiny["hidden_size"] / ratio**2)
     if config.get("layer_types"):
         tiny |= _fewer_layers(config)
     if config.get("fullatt_block_indexes"):
