@@ -13,15 +13,17 @@ from attrs import frozen
 from torch import Tensor, nn
 
 from adapters.huggingface.configured import load_configured
+from adapters.megatron.module import ComposedModel
 from adapters.parity.gradients import entries
 from adapters.parity.oracle import oracle_logits
 from adapters.parity.pair import Pair, logits, make_pair
 from adapters.parity.variants import variants
 from adapters.prove.freezing import prove_freezing
-from adapters.prove.perturbation import attending_alone, changes
+from adapters.prove.perturbation import attending_alone, changes, turned_answer, turned_rows
 from adapters.prove.report import UNCHANGED_BOUND, KindProof, ProveReport
 from composer import Graph, load, masks
 from composer.edges import MaskEdge, ScatterEdge
+from composer.items import item_groups
 
 
 def run(
@@ -65,7 +67,7 @@ def prove_pair(pair: Pair, progress: Callable[[str], None] = lambda _: None) -> 
     proofs = []
     for kind in dict.fromkeys(order):
         for edge in scatters:
-            progress(f"{kind}: rows of {edge.source.owner}")
+            progress(f"{kind}: rows of {edge.source.owner} at {', '.join(edge.at)}")
             proofs.append(_prove_kind(pair, edge, kind, order.index(kind), mask.rules[kind]))
     progress("gradient")
     return ProveReport(graph.name, tuple(proofs), prove_freezing(pair))
@@ -83,7 +85,10 @@ class _Token:
 def _prove_kind(pair: Pair, edge: ScatterEdge, kind: str, layer: int, rule: masks.Rule) -> KindProof:
     """Turn every row of one scatter edge around, with layer `layer` attending alone."""
     source = edge.source.owner
-    ours, oracle = pair.ours.get_submodule(source), _module_of_oracle(pair, source)
+    ours, oracle = pair.ours, _module_of_oracle(pair, source)
+    assert isinstance(ours, ComposedModel)
+    field = getattr(pair.graph.nodes[source].config, "output", None)
+    before = _rows_before(pair, edge)
     allowed, valid = _allowed(pair, rule), pair.batch.attention_mask.cpu()
     tokens = _tokens(pair, edge)
     runs = _runs(pair, edge)
@@ -99,9 +104,10 @@ def _prove_kind(pair: Pair, edge: ScatterEdge, kind: str, layer: int, rule: mask
             expected[token.sample] = allowed[token.sample, :, token.position]
             expected[token.sample, token.position] = True
             expected &= valid
-            measured = changes(run_ours, ours, token.row, references[0])
+            measured = changes(run_ours, turned_rows(ours, edge.at, [token.row]), references[0])
             seen = (measured > UNCHANGED_BOUND) & valid
-            by_oracle = (changes(run_oracle, oracle, token.row, references[1]) > UNCHANGED_BOUND) & valid
+            turned = turned_answer(oracle, before + token.row, field)
+            by_oracle = (changes(run_oracle, turned, references[1]) > UNCHANGED_BOUND) & valid
             problems += _differences(token, seen, expected, f"by the rule {rule}")
             problems += _differences(token, seen, by_oracle, "by transformers")
             counts += _counts(token, seen, runs, valid)
@@ -134,6 +140,18 @@ def _tokens(pair: Pair, edge: ScatterEdge) -> list[_Token]:
     wanted = torch.tensor([pair.graph.tokens[name] for name in edge.at])
     places = torch.isin(pair.batch.input_ids.cpu(), wanted).nonzero().tolist()
     return [_Token(row, sample, position) for row, (sample, position) in enumerate(places)]
+
+
+def _rows_before(pair: Pair, edge: ScatterEdge) -> int:
+    """Rows that transformers' module answers before those of this edge: items of other inputs, group by group."""
+    groups = item_groups(pair.graph, edge.source.owner)
+    earlier: set[str] = set()
+    for group in groups:
+        if edge.of is None or edge.of in group:
+            break
+        earlier |= set(group)
+    others = [other for other in pair.graph.edges if isinstance(other, ScatterEdge) and other.of in earlier]
+    return sum(len(_tokens(pair, other)) for other in others)
 
 
 def _runs(pair: Pair, edge: ScatterEdge) -> Tensor:
