@@ -94,7 +94,7 @@ def _by_hand(model: ComposedModel, graph: Graph, batch: Batch) -> Tensor:
     losses = decoder(
         embeddings,
         model.program.layout.build(ids, batch.attention_mask),
-        rotation(index, decoder.frequencies(ids.device), torch.float32),
+        rotation(index, decoder.rotation_table(ids.device), torch.float32),
         labels=batch.labels,
     )
     return (losses * batch.loss_mask).sum() / batch.loss_mask.sum()

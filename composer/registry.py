@@ -21,7 +21,7 @@ GROUP = "vlm_composer.components"
 
 TOKENS = "tokens"
 PORT_TYPES = (
-    *(TOKENS, "pixels", "positions", "sizes", "features", "embeddings"),
+    *(TOKENS, "pixels", "positions", "sizes", "grids", "seconds", "features", "levels", "embeddings", "hidden"),
     *("mask", "rotary", "weight", "logits", "any"),
 )
 """The words for what ports and inputs hold; a component may add its own to its ports."""
@@ -36,9 +36,10 @@ class Port:
     """Where an edge starts or ends.
 
     `type` is one of the field's words and decides which edge kinds may connect:
-    `tokens`, `pixels`, `positions`, `sizes` (model inputs), `features` (rows out of towers and projectors),
-    `embeddings` (written by embed, then scatter), `mask` (by mask edges), `rotary` (by position edges), `weight` (share
-    edges), `logits`; `any` takes a data edge of whatever type.
+    `tokens`, `pixels`, `positions`, `sizes` (model inputs), `features` (rows out of towers and projectors), `levels`
+    (several such blocks of rows, of different depth), `embeddings` (written by embed, then scatter), `hidden` (hidden
+    states between decoder layers, by inject edges), `mask` (by mask edges), `rotary` (by position edges), `weight`
+    (share edges), `logits`; `any` takes a data edge of whatever type.
 
     `shape` holds sizes or names; a name means the same size in all ports of the node. `origin`, if given, is as long
     as `shape` and says which config field set each size (`in_dim`, `inputs.pixel_values[2]`; "" if none), relative
@@ -65,8 +66,9 @@ class Component:
     """What a node can be: its configuration, its ports and the module that builds it.
 
     `role` is `tower`, `projector` or `decoder`. `implementation` names a torch module with
-    `build(config, context) -> nn.Module` and `run(module, config, **inputs) -> Tensor`; a projector that makes another
-    number of rows than it reads also has `rows_after(config, item_rows)`. `layer_kinds`, of a decoder,
+    `build(config, context) -> nn.Module` and `run(module, config, **inputs) -> Tensor`; a projector's `run` is also
+    given `item_rows` (how many rows each item has that it reads), and one that makes another number of rows than it
+    reads has `rows_after(config, item_rows)`. `layer_kinds`, of a decoder,
     gives the layer kinds that need a mask rule each, in the order of their first layer. `check` finds what is wrong
     with a configuration by itself; paths of its findings are relative to the node (`layers.order[3]`). `costs`, of a
     decoder, is what plans ask it; towers and projectors are run once on the meta device instead.

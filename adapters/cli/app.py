@@ -22,6 +22,7 @@ COMMANDS = (
     ("parity", "adapters.cli.parity:parity", "Compare tiny models with transformers, gradient by gradient."),
     ("prove", "adapters.cli.prove:prove", "Perturb one feature row and check who may see it."),
     ("train", "adapters.cli.train:train", "Train a spec on a folder of pictures and conversations."),
+    ("compose", "adapters.cli.compose:compose", "Start a model from several checkpoints; account for every tensor."),
     ("import", "adapters.cli.weights:import_", "Turn a Hugging Face checkpoint into a composed one."),
     ("export", "adapters.cli.weights:export", "Turn a composed checkpoint into a Hugging Face one."),
     ("quickstart", "adapters.cli.quickstart:quickstart", "Teach a small model to read numbers in pictures."),

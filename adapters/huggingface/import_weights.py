@@ -59,12 +59,12 @@ def import_weights(model: nn.Module, source_dir: str | Path) -> Imported:
     stored = under_known_names(graph, read_index(source_dir), known, others[1])
     if problems := list(_problems(stored, places, *others)):
         raise CheckpointError(source_dir, problems)
-    used = {_held_as(name, slot, stored): slot for name, slot in places.items()}
-    _check_aliases(source_dir, stored, places)
+    used = {held_as(name, slot, stored): slot for name, slot in places.items()}
+    check_aliases(source_dir, stored, places)
     for path, names in _by_file(used, stored).items():
         with reading(path, MAPPED_BYTES) as reader:
             for name in names:
-                _fill(reader, stored[name], used[name])
+                fill(reader, stored[name], used[name])
     changed = Counter((stored[name].dtype, str(slot.dtype)) for name, slot in used.items())
     return Imported(
         tensors=sum(name in stored for place, slot in places.items() for name in (place, *slot.aliases)),
@@ -92,11 +92,12 @@ def _problems(
             yield f"dtype: {name} is {found.dtype}: quantized weights are not read, expected {', '.join(DTYPES)}"
 
 
-def _held_as(name: str, slot: Slot, stored: dict[str, Stored]) -> str:
+def held_as(name: str, slot: Slot, stored: dict[str, Stored]) -> str:
+    """Under which of its names a checkpoint holds a tensor."""
     return next(other for other in (name, *slot.aliases) if other in stored)
 
 
-def _check_aliases(source_dir: Path, stored: dict[str, Stored], places: dict[str, Slot]) -> None:
+def check_aliases(source_dir: Path, stored: dict[str, Stored], places: dict[str, Slot]) -> None:
     """A tensor that the checkpoint holds under two names must be the same under both: only one of them is read."""
     problems = []
     for name, slot in places.items():
@@ -123,7 +124,8 @@ def _by_file(used: dict[str, Slot], stored: dict[str, Stored]) -> dict[Path, lis
     return files
 
 
-def _fill(reader: RowReader, stored: Stored, slot: Slot) -> None:
+def fill(reader: RowReader, stored: Stored, slot: Slot) -> None:
+    """Copy what a rank holds of a stored tensor into the model, converted."""
     for index, view in _blocks(slot):
         view.copy_(reader.rows(stored, index).reshape(view.shape).to(view.dtype))
 

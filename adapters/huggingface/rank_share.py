@@ -39,8 +39,11 @@ class Window:
         """The Hugging Face tensor's shape, from that of the rank's part."""
         return tuple(size * self._parts(dim) for dim, size in enumerate(shape))
 
-    def origin(self, shape: tuple[int, ...], line: int) -> tuple[int, int]:
-        """Where a line of the rank's part, which has shape `shape`, begins in the Hugging Face tensor: line, column."""
+    def origin(self, shape: tuple[int, ...], line: int, number: int = 0, beside: int = 1) -> tuple[int, int]:
+        """Where a line of the rank's part, which has shape `shape`, begins in the Hugging Face tensor: line, column.
+
+        If `beside` stretches of columns stand beside each other, each of them shared on its own: of the `number`-th.
+        """
         here: list[int] = []
         there: list[int] = []
         offset: list[int] = []
@@ -48,12 +51,15 @@ class Window:
         names = (0, 1, 2) if len(shape) == 3 else (0, None, 1)
         for dim, size in zip(names, dimensions(shape), strict=True):
             times = self.inside.times if dim == self.inside.dim else 1
+            times = max(times, beside) if dim == names[-1] else times
             stretch = size // times
             here += [times, stretch]
             there += [times, stretch * self._parts(dim)]
             offset += [0, stretch * self._index(dim)]
-        index = np.add(np.unravel_index(line, here[:-1]), offset[:-1])
-        return int(np.ravel_multi_index(tuple(index), there[:-1])), offset[-1]
+        # The last of these numbers counts stretches of columns; there is one, but for those beside each other.
+        index = np.add(np.unravel_index(line * here[-2] + number, here[:-1]), offset[:-1])
+        place, stretch_number = divmod(int(np.ravel_multi_index(tuple(index), there[:-1])), there[-2])
+        return place, stretch_number * there[-1] + offset[-1]
 
     def _parts(self, dim: int | None) -> int:
         outer = self.part.parts if dim == self.dim else 1

@@ -9,6 +9,7 @@ width. All sizes are of one rank.
 
 from collections.abc import Callable, Iterator, Sequence
 
+import torch
 from attrs import frozen
 from torch import Tensor
 
@@ -20,19 +21,33 @@ from components.language.gpt_declaration import Layer
 class Piece:
     """One Hugging Face tensor, or a rank's part of one, inside composed tensors.
 
-    `shape` is the Hugging Face tensor's. The views, one after the other, hold its elements in order.
+    `shape` is the Hugging Face tensor's. The views, one after the other, hold its elements in order; if they stand
+    `beside` each other, so many of them are the columns of the same lines, from left to right.
     """
 
     shape: tuple[int, ...]
     views: tuple[Tensor, ...]
+    beside: int = 1
 
-    def matrices(self) -> Iterator[tuple[Tensor, int]]:
-        """The views cut into matrices [lines, width], each with its first line (see `stored_matrix.py`)."""
-        width, line = Matrix.of(self.shape).width, 0
-        for view in self.views:
-            for matrix in _matrices(view.detach(), width):
-                yield matrix, line
-                line += matrix.shape[0]
+    def matrices(self) -> Iterator[tuple[Tensor, int, int]]:
+        """The views cut into matrices [lines, width], each with its first line (see `stored_matrix.py`), and which of
+        those beside each other it is.
+        """
+        width, line = Matrix.of(self.shape).width // self.beside, 0
+        for first in range(0, len(self.views), self.beside):
+            start = line
+            for number, view in enumerate(self.views[first : first + self.beside]):
+                line = start
+                for matrix in _matrices(view.detach(), width):
+                    yield matrix, line, number
+                    line += matrix.shape[0]
+
+    def values(self) -> Tensor:
+        """The Hugging Face tensor as one of its own: a copy."""
+        width = Matrix.of(self.shape).width // self.beside
+        rows = [view.reshape(-1, width) for view in self.views]
+        sides = [torch.cat(rows[number :: self.beside]) for number in range(self.beside)]
+        return torch.cat(sides, dim=-1).reshape(self.shape)
 
 
 def _matrices(view: Tensor, width: int) -> Iterator[Tensor]:
@@ -95,6 +110,13 @@ def stack_transposed_experts(composed: Sequence[Tensor]) -> tuple[Piece, ...]:
     return stack_experts([tensor.transpose(-1, -2) for tensor in composed])
 
 
+def stack_transposed_gate_up(composed: Sequence[Tensor]) -> tuple[Piece, ...]:
+    """E matrices [2I, H], gate rows first, from one [E, H, 2I], gate columns first."""
+    halves = tuple(half for tensor in composed for half in tensor.transpose(-1, -2).chunk(2, dim=1))
+    rows, width = composed[0].shape
+    return (Piece((len(composed), width, rows), halves, beside=2),)
+
+
 @frozen
 class MergeHeads:
     """[G·(R+2)·D, ...] (or R+1 where keys are values) from queries [G·R·D, ...], keys [G·D, ...] and values.
@@ -136,8 +158,11 @@ OPERATIONS: dict[str, Operation] = {
     "stack experts": stack_experts,
     "stack gate up": stack_gate_up,
     "stack transposed": stack_transposed_experts,
+    "stack transposed gate up": stack_transposed_gate_up,
 }
-FUSED = {"stack gate up": 2}
+TRANSPOSED = {"stack gate up": "stack transposed gate up", "stack experts": "stack transposed"}
+"""The operation for experts that lie transposed on the other side."""
+FUSED = {"stack gate up": 2, "stack transposed gate up": 2}
 """How many matrices lie one after another in the dimension that ranks share; one, if not here."""
 LAYER_OPERATIONS: dict[str, Callable[[Layer, int], Operation]] = {"merge heads": _merge_heads}
 """Operations that read the layer, and over how many tensor-parallel ranks its heads are split."""

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from adapters.megatron.steps import Call, MissingInputError
 from composer import Graph
+from composer.edges.position import AXES
 
 BEFORE = ("input_ids", "attention_mask", "position_ids", "inputs_embeds")
 AFTER = ("labels", "runtime_gather_output", "packed_seq_params")
@@ -34,6 +35,8 @@ class Arguments:
     hidden_size: int
     vocab_size: int
     signature: Signature
+    by_axes: bool = False
+    """Whether layers rotate by time, height and width."""
 
     @classmethod
     def of(cls, graph: Graph, counted: tuple[str, ...], *, first_stage: bool) -> "Arguments":
@@ -41,7 +44,9 @@ class Arguments:
         sizes = graph.decoder().config.config
         inputs = tuple(name for name in graph.inputs if name not in BEFORE)
         required = tuple(name for name in inputs if first_stage and not graph.inputs[name].optional)
-        return cls(inputs, required, counted, sizes.hidden_size, sizes.vocab_size, _signature(inputs, counted))
+        rotary = [port for port in graph.ports(graph.decoder().name).inputs.values() if port.type == "rotary"]
+        by_axes = any(port.shape[0] == AXES for port in rotary)
+        return cls(inputs, required, counted, sizes.hidden_size, sizes.vocab_size, _signature(inputs, counted), by_axes)
 
     def call(self, given: Mapping[str, Any]) -> Call:
         """The values of one forward.
@@ -58,7 +63,8 @@ class Arguments:
             raise MissingInputError(f"{', '.join(absent)}: not given, and not optional in the spec")
         shape = (known.shape[0], known.shape[1])
         _check_shape("inputs_embeds", embeds, (*shape, self.hidden_size))
-        for name in ("position_ids", "labels", "loss_mask"):
+        self._check_positions(given.get("position_ids"), shape)
+        for name in ("labels", "loss_mask"):
             _check_shape(name, given.get(name), shape)
         mask = given.get("attention_mask")
         _check_shape("attention_mask", mask, shape, ": True at real tokens")
@@ -78,6 +84,16 @@ class Arguments:
             items_per_sample={name: given.get(f"{name}s_per_sample") for name in self.counted},
             cu_seqlens=borders(given.get("packed_seq_params"), shape[1]),
         )
+
+    def _check_positions(self, positions: Tensor | None, shape: tuple[int, int]) -> None:
+        several = positions is not None and positions.ndim == 3
+        if not (several and self.by_axes):
+            _check_shape("position_ids", positions, shape)
+        elif positions is not None and tuple(positions.shape) not in ((3, *shape), (4, *shape)):
+            raise ArgumentError(
+                f"position_ids is {list(positions.shape)}, it must be {list(shape)}, {[3, *shape]} (time, height, "
+                f"width) or {[4, *shape]} (text before those)"
+            )
 
     def _check_labels(self, labels: Tensor | None) -> None:
         """On the CPU only: on a GPU the comparison would stop the host."""

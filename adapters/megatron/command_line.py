@@ -97,10 +97,19 @@ def _flag(name: str) -> str:
     return "--" + name.replace("_", "-")
 
 
+_OF_SOME_EXPERTS = (
+    "moe_layer_freq",
+    "moe_router_topk_scaling_factor",
+    "moe_router_num_groups",
+    "moe_router_group_topk",
+)
+
+
 def _arguments(graph: Graph) -> list[Argument]:
     config = graph.decoder().config
     sizes, settings = config.config, transformer_settings(config)
     tied = any(isinstance(edge, ShareEdge) for edge in graph.edges)
+    zero = "layernorm_zero_centered_gamma"
     return [
         *(_valued(name, settings[name]) for name in _SIZES),
         _valued("layernorm_epsilon", settings["layernorm_epsilon"], "--norm-epsilon"),
@@ -110,6 +119,7 @@ def _arguments(graph: Graph) -> list[Argument]:
         _valued("position_embedding_type", "rope"),
         _switch("group_query_attention", on=True),
         _switch("swiglu", on=True),
+        _switch(zero, on=settings[zero], flag="--apply-layernorm-1p"),
         Argument(("--disable-bias-linear",), "add_bias_linear", value=False),
         _switch("untie_embeddings_and_output_weights", on=not tied),
         *_expert_arguments(config, settings),
@@ -121,14 +131,17 @@ def _arguments(graph: Graph) -> list[Argument]:
 def _expert_arguments(config: Any, settings: dict[str, Any]) -> list[Argument]:
     if "num_moe_experts" not in settings:
         return [Argument((), "num_experts", value=None)]
-    dense = config.layers.kinds[config.layers.order[0]].ffn.dense
-    beside = [_valued("moe_shared_expert_intermediate_size", dense.intermediate_size)] if dense is not None else []
+    halves = [ffn for ffn in config.layers.feed_forwards.values() if ffn.experts is not None]
+    every = [part for ffn in halves for part in (ffn.dense, ffn.experts.shared) if part is not None]
+    beside = [_valued("moe_shared_expert_intermediate_size", part.intermediate_size) for part in every[:1]]
     return [
         _valued("num_experts", settings["num_moe_experts"]),
         _valued("moe_router_topk", settings["moe_router_topk"]),
         _valued("moe_ffn_hidden_size", settings["moe_ffn_hidden_size"]),
         _valued("moe_router_score_function", settings["moe_router_score_function"]),
         _switch("moe_router_pre_softmax", on=settings["moe_router_pre_softmax"]),
+        *(_valued(name, settings[name]) for name in _OF_SOME_EXPERTS if name in settings),
+        *(_switch(name, on=True) for name in ("moe_apply_probs_on_input",) if name in settings),
         *beside,
     ]
 
@@ -137,8 +150,8 @@ def _valued(name: str, value: Any, flag: str | None = None, *, free: bool = Fals
     return Argument((flag or _flag(name), str(value)), name, value, free)
 
 
-def _switch(name: str, *, on: bool) -> Argument:
-    return Argument((_flag(name),) if on else (), name, on)
+def _switch(name: str, *, on: bool, flag: str | None = None) -> Argument:
+    return Argument((flag or _flag(name),) if on else (), name, on)
 
 
 _SIZES = (
@@ -170,7 +183,6 @@ _OTHER_MODELS = {
     "attention_output_gate",
     "experimental_attention_variant",
     "is_hybrid_model",
-    "layernorm_zero_centered_gamma",
     "moe_latent_size",
     "moe_layer_freq",
     "moe_router_enable_expert_bias",

@@ -5,9 +5,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from megatron.core.transformer.transformer_block import get_num_layers_to_build
 from megatron.core.transformer.transformer_config import TransformerConfig
 
 from adapters.megatron import runtime
+from adapters.megatron.compile import injected_layers
 from components.build_error import BuildError
 from components.language.settings import transformer_settings
 from composer import Graph
@@ -77,7 +79,19 @@ def composed_config(graph: Graph, *, dtype: torch.dtype = torch.float32, **overr
         layout |= {"overlap_p2p_comm": True, "batch_p2p_comm": False}
     config = ComposedConfig(**{**defaults, **layout, **decided, **overrides}, graph=graph)
     _check_layout(config)
+    if _levels_travel(config, graph):
+        config.variable_seq_lengths = True  # stages exchange hidden states with as many feature rows as there are
     return config
+
+
+def _levels_travel(config: ComposedConfig, graph: Graph) -> bool:
+    """Whether a level of features is added on another pipeline stage than the one that makes it."""
+    if config.pipeline_model_parallel_size == 1:
+        return False
+    first_stage = get_num_layers_to_build(
+        config, vp_stage=0 if config.virtual_pipeline_model_parallel_size else None, pp_rank=0
+    )
+    return any(layer >= first_stage for layer in injected_layers(graph))
 
 
 def _check_layout(config: ComposedConfig) -> None:

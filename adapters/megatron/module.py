@@ -19,6 +19,7 @@ from adapters.megatron.config import ComposedConfig
 from adapters.megatron.shared_encoding import EncodingRanks
 from adapters.megatron.steps import Call, MissingInputError, NodeStep, implementation
 from components.context import BuildContext
+from components.fusion.rank_tokens import RankTokens
 from components.fusion.sequence_order import SequenceShare
 from composer.plans.selector_parser import parse_selector
 from composer.plans.selectors import Scope
@@ -50,9 +51,12 @@ class ComposedModel(MegatronModule):
         self.model_type = ModelType.encoder_or_decoder  # schedules and checkpoints of Megatron-Core ask for it
         self.share_embeddings_and_output_weights = False
         self._sequence_share = SequenceShare(self.pg_collection.cp.rank(), self.pg_collection.cp.size())
+        self._tokens_of_rank = RankTokens.of(self.pg_collection, sequence_parallel=config.sequence_parallel)
         self._encoding: EncodingRanks | None = None
         self.program: Program = compile_graph(graph, pre_process=pre_process, dtype=config.params_dtype)
-        transformer_engine.check(config, self.program.rules)
+        kinds = graph.decoder().config.layers.kinds
+        softcaps = {name: kind.attention.softcap for name, kind in kinds.items() if kind.attention.softcap is not None}
+        transformer_engine.check(config, self.program.rules, softcaps)
         fused = None
         if config.transformer_impl == "transformer_engine":
             fused = transformer_engine.FusedAttention.for_model(config, self.pg_collection)
@@ -61,6 +65,7 @@ class ComposedModel(MegatronModule):
             groups=self.pg_collection,
             rules=self.program.rules,
             layout=self.program.layout,
+            injected=self.program.injected,
             tied=self.program.tied,
             pre_process=pre_process,
             post_process=post_process,
@@ -127,7 +132,8 @@ class ComposedModel(MegatronModule):
         `components.fusion.sequence_order`. Else L = S.
 
         Returns:
-            Logits [B, L, V] on the last stage, hidden states [L, B, H] before it; `(tensor, loss_mask)` if labels or a
+            Logits [B, L, V] on the last stage, hidden states [L, B, H] before it (with the features that later stages
+            add, see `components.fusion.inject.pack_stage`); `(tensor, loss_mask)` if labels or a
             loss mask are given, where the last stage's tensor is the unreduced loss [B, L] float32, 0 where ignored,
             and the loss mask is [B, L].
 
@@ -139,7 +145,7 @@ class ComposedModel(MegatronModule):
         """
         given = self.arguments.signature.bind(*args, **kwargs).arguments
         call = self.arguments.call(given)
-        call.encoding = self._encoding
+        call.encoding, call.tokens_of_rank = self._encoding, self._tokens_of_rank
         if self._sequence_share.ranks > 1:
             call.rank_order = self._sequence_share.rank_order(call.shape[1], call.device)
             call.own = self._sequence_share.own(call.rank_order)
@@ -154,6 +160,7 @@ class ComposedModel(MegatronModule):
             call.embeddings,
             call.metadata,
             call.rotation,
+            levels=call.levels,
             labels=labels,
             runtime_gather_output=given.get("runtime_gather_output"),
             packed_seq_params=given.get("packed_seq_params"),

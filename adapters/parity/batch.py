@@ -8,7 +8,8 @@ from torch import Tensor
 
 from adapters.parity.pictures import BatchError, make_pictures
 from adapters.parity.tiny import FIRST_SPECIAL_TOKEN
-from composer.edges import ScatterEdge
+from composer.edges import MaskEdge, ScatterEdge
+from composer.masks import Prefix, leaves
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -33,7 +34,7 @@ class Batch:
     input_ids: Tensor  # [B, S] int64
     attention_mask: Tensor  # [B, S] bool, True at real tokens
     features: dict[str, Tensor]  # the spec's other inputs by name
-    token_types: Tensor  # [B, S] int64: 1 image, 2 video, 0 other
+    token_types: Tensor  # [B, S] int64: 1 image, 2 video, 0 other; where rules have prefixes, 0 prefix, 1 behind it
     labels: Tensor  # [B, S] int64, already shifted: the next token
     loss_mask: Tensor  # [B, S] bool, True where the next token is real text
     images_per_sample: Tensor  # [B] int64
@@ -74,23 +75,49 @@ def make_batch(graph: "Graph", oracle: "PreTrainedModel", seed: int = 0) -> Batc
     text_tokens = torch.tensor([token for token in range(FIRST_TEXT_TOKEN, FIRST_SPECIAL_TOKEN) if token not in taken])
     ids = text_tokens[torch.randint(len(text_tokens), (len(rows), length), generator=generator)]
     valid = torch.zeros(len(rows), length, dtype=torch.bool)
+    separators = prefix_tokens(graph)
     for number, row in enumerate(rows):
         start = length - len(row) if PAD_LEFT[number] else 0
-        valid[number, start : start + len(row)] = True
-        ids[number, start : start + len(row)] = torch.where(
-            torch.tensor(row) == image, image, ids[number, start : start + len(row)]
-        )
+        here = slice(start, start + len(row))
+        valid[number, here] = True
+        fixed = torch.tensor(_separated(row, separators))
+        ids[number, here] = torch.where(fixed >= 0, fixed, ids[number, here])
     ids[~valid] = 0
-    return _batch(ids, valid, features, image)
+    return _batch(ids, valid, features, image, separators)
 
 
-def _batch(ids: Tensor, valid: Tensor, features: dict[str, Tensor], image: int) -> Batch:
+def prefix_tokens(graph: "Graph") -> tuple[int, ...]:
+    """Ids of the tokens that end a prefix by some mask rule."""
+    rules = [rule for edge in graph.edges if isinstance(edge, MaskEdge) for rule in edge.rules.values()]
+    names = {leaf.token for rule in rules for leaf in leaves(rule) if isinstance(leaf, Prefix)}
+    return tuple(sorted(graph.tokens[name] for name in names))
+
+
+def _separated(row: list[int], separators: tuple[int, ...]) -> list[int]:
+    """A row with every separator twice in its closing text, if it has one, and once in its first."""
+    closing = next((place for place in range(len(row), 0, -1) if row[place - 1] >= 0), 0)
+    row = list(row)
+    for number, token in enumerate(separators):
+        for place in (0, closing + 2 * number, closing + 2 * number + 2):
+            if place < len(row) and row[place] < 0 and closing < len(row):
+                row[place] = token
+    return row
+
+
+def _batch(ids: Tensor, valid: Tensor, features: dict[str, Tensor], image: int, separators: tuple[int, ...]) -> Batch:
     pictured = ids == image
+    types = _suffixes(ids, separators) if separators else pictured.long()
     labels, text = torch.zeros_like(ids), torch.zeros_like(valid)
     labels[:, :-1] = ids[:, 1:]
     text[:, :-1] = valid[:, :-1] & valid[:, 1:] & ~pictured[:, 1:]
     per_sample = [sum(isinstance(part, tuple) for part in row) for row in ROWS]
-    return Batch(ids, valid, features, pictured.long(), labels * text, text, torch.tensor(per_sample))
+    return Batch(ids, valid, features, types, labels * text, text, torch.tensor(per_sample))
+
+
+def _suffixes(ids: Tensor, separators: tuple[int, ...]) -> Tensor:
+    """[B, S] int64: 0 up to and with a row's last separator, 1 behind it, and everywhere in a row without one."""
+    marks = torch.isin(ids, torch.tensor(separators)).long()
+    return (marks.flip(-1).cumsum(-1).flip(-1) == 0).long()
 
 
 def _picture(size: tuple[int, int], rows: int, image: int, *, broken: bool) -> list[int]:

@@ -50,8 +50,11 @@ def given_to_oracle(graph: "Graph", oracle: "PreTrainedModel", run: Callable[[],
         for name, module in {"embeddings": text, **attentions}.items():
             hooks.callback(_keeping(module, seen.setdefault(name, [])).remove)
         run()
+    # Where all layers are of one kind, the text model may be given their mask too.
     (embeddings,) = (
-        value for value in seen.pop("embeddings") if isinstance(value, Tensor) and value.is_floating_point()
+        value
+        for value in seen.pop("embeddings")
+        if isinstance(value, Tensor) and value.is_floating_point() and value.ndim == 3
     )
     return Consumed(embeddings, {kind: _allowed(values) for kind, values in seen.items()})
 

@@ -34,9 +34,9 @@ def build_oracle(graph: "Graph", seed: int = 0) -> "PreTrainedModel":
 
     if graph.hf is None:
         raise OracleError(f"{graph.name} has no hf section: there is no transformers model to compare with")
-    architecture = getattr(transformers, graph.hf.architecture, None)
+    architecture = getattr(transformers, str(graph.architecture), None)
     if architecture is None:
-        raise OracleError(f"transformers {transformers.__version__} has no {graph.hf.architecture}")
+        raise OracleError(f"transformers {transformers.__version__} has no {graph.architecture}")
     config = to_hf_config(graph.hf_config)
     oracle = architecture._from_config(config, attn_implementation="eager", dtype=torch.float32)  # noqa: SLF001
     perturb(oracle, seed)
@@ -88,12 +88,11 @@ def no_progress_bars() -> Iterator[None]:
 def oracle_inputs(oracle: "PreTrainedModel", batch: Batch) -> dict[str, Any]:
     """Keyword arguments of the oracle's forward.
 
-    Image runs need `mm_token_type_ids` (1 image, 2 video): without it transformers masks causally, with no error.
+    Image runs and prefixes need types of tokens: without them transformers masks causally, with no error.
     """
     inputs = {"input_ids": batch.input_ids, "attention_mask": batch.attention_mask.long(), **batch.features}
-    if "mm_token_type_ids" in inspect.signature(type(oracle).forward).parameters:
-        inputs["mm_token_type_ids"] = batch.token_types
-    return inputs
+    named = inspect.signature(type(oracle).forward).parameters
+    return inputs | {name: batch.token_types for name in ("mm_token_type_ids", "token_type_ids") if name in named}
 
 
 def oracle_logits(oracle: "PreTrainedModel", batch: Batch) -> Tensor:

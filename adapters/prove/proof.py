@@ -12,6 +12,7 @@ import torch
 from attrs import frozen
 from torch import Tensor, nn
 
+from adapters.huggingface.configured import load_configured
 from adapters.parity.gradients import entries
 from adapters.parity.oracle import oracle_logits
 from adapters.parity.pair import Pair, logits, make_pair
@@ -44,9 +45,7 @@ def run(
         SpecError: the spec has problems.
         CheckpointError: the spec's parts are not those of its transformers model; see `parity`.
     """
-    from adapters.huggingface.config import plain
-
-    configured = load(spec, hf=None if hf is None else plain(hf))
+    configured = load_configured(spec, hf)
     tiny = variants(spec, configured.hf_config)[0]
     return prove_graph(load(spec, hf=tiny.hf_config, overrides=overrides), seed=seed, progress=progress)
 

@@ -13,8 +13,8 @@ from components.language.gpt_declaration import (
     Gpt,
     Layer,
     Layers,
-    Rope,
 )
+from components.language.rope_declaration import Rope
 from composer.plans.model import PlannedModel
 
 
@@ -39,5 +39,5 @@ def qwen3_section(size: Literal["8b", "30b"]) -> Gpt:
 
 def _qwen3(layers: int, hidden: int, kv_heads: int, ffn: FeedForward) -> Gpt:
     attention = Attention(heads=32, kv_heads=kv_heads, head_dim=128, q_norm="rms", k_norm="rms")
-    layer = Layer(attention, Rope(1e6), ffn)
+    layer = Layer(attention, ffn, rope=Rope(1e6))
     return Gpt(DecoderConfig(layers, hidden, 151_936, 40_960), Layers(("layer",) * layers, {"layer": layer}))

@@ -10,6 +10,7 @@ import torch
 from attrs import field, frozen
 from torch import Tensor
 
+from components.fusion.inject import row_numbers
 from composer.masks import Prefix, Rule, SameRun, leaves
 
 OUTSIDE = -1
@@ -38,10 +39,14 @@ class MetadataLayout:
     """One prefix field for each distinct token id."""
     tokens: Mapping[str, int] = field(factory=dict, eq=False)
     """Token id by the name that rules use."""
+    injected: tuple[tuple[int, ...], ...] = ()
+    """Token ids of the placeholders of each block of rows that is added between layers: one field for all."""
 
     @classmethod
-    def for_rules(cls, rules: Iterable[Rule], tokens: Mapping[str, int]) -> "MetadataLayout":
-        """Collect what `rules` ask for.
+    def for_rules(
+        cls, rules: Iterable[Rule], tokens: Mapping[str, int], injected: Iterable[Iterable[str]] = ()
+    ) -> "MetadataLayout":
+        """Collect what `rules` ask for, and inject edges, whose token names `injected` has.
 
         Raises:
             ValueError: a rule names a token that `tokens` does not have.
@@ -54,16 +59,22 @@ class MetadataLayout:
                 runs[empty.run_ids(leaf)] = None
             elif isinstance(leaf, Prefix):
                 prefixes[empty.token_id(leaf.token)] = None
-        return cls(tuple(runs), tuple(prefixes), empty.tokens)
+        blocks = tuple(tuple(empty.token_id(name) for name in names) for names in injected)
+        return cls(tuple(runs), tuple(prefixes), empty.tokens, blocks)
 
     @property
     def num_fields(self) -> int:
+        return self.row_field + bool(self.injected)
+
+    @property
+    def row_field(self) -> int:
+        """Number of the token's feature row in its chunk, or -1; see `components.fusion.inject`."""
         return Field.FIRST_RUN + len(self.runs) + len(self.prefixes)
 
     @property
     def needs_tokens(self) -> bool:
         """Whether the fields depend on `input_ids` at all, and not only on padding and document borders."""
-        return bool(self.runs or self.prefixes)
+        return bool(self.runs or self.prefixes or self.injected)
 
     def token_id(self, name: str) -> int:
         if name not in self.tokens:
@@ -82,7 +93,12 @@ class MetadataLayout:
         return Field.FIRST_RUN + len(self.runs) + self.prefixes.index(self.token_id(rule.token))
 
     def build(
-        self, input_ids: Tensor, attention_mask: Tensor | None = None, cu_seqlens: Tensor | None = None
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor | None = None,
+        cu_seqlens: Tensor | None = None,
+        rank_order: Tensor | None = None,
+        chunks: int = 1,
     ) -> Tensor:
         """Metadata of one batch.
 
@@ -93,12 +109,15 @@ class MetadataLayout:
             input_ids: [B, S] int64.
             attention_mask: [B, S] bool, True at real tokens; None: all are real.
             cu_seqlens: [D + 1] int, first token of each packed document and the end of the last; needs B = 1.
+            rank_order: [S] int64, the order in which tokens are wanted; None: as they are. Made of whole sequences all
+                the same: a stretch of placeholders may begin on another rank.
+            chunks: how many ranks share a sequence in that order.
 
         Returns:
             [B, F, S] int32 on the device of `input_ids`; see `Field`.
 
         Raises:
-            ValueError: `attention_mask` is not [B, S], or `cu_seqlens` is given with B > 1.
+            ValueError: `attention_mask` is not [B, S], `cu_seqlens` is given with B > 1, or S cannot be shared.
         """
         batch, length = input_ids.shape
         if attention_mask is not None and attention_mask.shape != input_ids.shape:
@@ -120,7 +139,13 @@ class MetadataLayout:
         rows = [index - start, document, valid]
         rows += [_run_ids(_is_any(input_ids, ids), document) for ids in self.runs]
         rows += [_prefix_ids(input_ids == token, document) for token in self.prefixes]
-        return torch.stack([row.to(torch.int32) for row in rows], dim=1)
+        metadata = torch.stack([row.to(torch.int32) for row in rows], dim=1)
+        metadata = metadata if rank_order is None else metadata[:, :, rank_order]
+        if not self.injected:
+            return metadata
+        ordered = input_ids if rank_order is None else input_ids[:, rank_order]
+        numbers = row_numbers([_is_any(ordered, ids) for ids in self.injected], chunks)
+        return torch.cat([metadata, numbers[:, None].to(torch.int32)], dim=1)
 
 
 def _is_any(input_ids: Tensor, ids: tuple[int, ...]) -> Tensor:

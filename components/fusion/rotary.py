@@ -1,31 +1,30 @@
 """The position edge: position ids, then one rotation per layer kind, all kinds side by side in one tensor.
 
 One tensor, because Megatron-Core's blocks hand exactly one through pipeline stages and recomputation.
-Legend: B batch, S sequence, D head width of a kind, R the sum of D/2 over layer kinds.
+Legend: B batch, S sequence, A axes (time, height, width), R rotation columns: one for each pair of a head of each layer
+kind.
 """
 
 import torch
+from attrs import frozen
 from torch import Tensor
 
 
-def inverse_frequencies(head_dim: int, theta: float, partial: float = 1.0) -> Tensor:
-    """Angle per position of each pair of a head, first `partial` of the pairs; the others get 0 and stand still.
+@frozen(eq=False)
+class RotationTable:
+    """What turns positions into angles, column by column."""
 
-    Args:
-        head_dim: D, even.
-        theta: base of the geometric series; exponents run over the whole head.
-        partial: share of the pairs that turn.
+    frequencies: Tensor
+    """[R] float32, angle per position."""
+    factors: Tensor | None = None
+    """[R] float32, on cosines and sines; None: all are 1."""
+    axes: Tensor | None = None
+    """[R] int64, the axis whose position is meant; None: a token has one position."""
 
-    Returns:
-        [D/2] float32 on the CPU.
-
-    Source: transformers 5.23 modeling_rope_utils.py, the default and the proportional initialisation.
-    """
-    # On the CPU and in this order, whatever the default device: the same bits as the oracle's table.
-    exponents = torch.arange(0, head_dim, 2, dtype=torch.float, device="cpu") / head_dim
-    frequencies = 1.0 / (theta**exponents)
-    frequencies[int(partial * head_dim // 2) :] = 0.0
-    return frequencies
+    def to(self, device: torch.device) -> "RotationTable":
+        """The same table there."""
+        factors, axes = (None if each is None else each.to(device) for each in (self.factors, self.axes))
+        return RotationTable(self.frequencies.to(device), factors, axes)
 
 
 def position_ids_of(input_ids: Tensor, cu_seqlens: Tensor | None, offset: int) -> Tensor:
@@ -47,15 +46,20 @@ def position_ids_of(input_ids: Tensor, cu_seqlens: Tensor | None, offset: int) -
     return (index + offset).expand(batch, length)
 
 
-def rotation(position_ids: Tensor, frequencies: Tensor, dtype: torch.dtype) -> Tensor:
+def rotation(position_ids: Tensor, table: RotationTable, dtype: torch.dtype) -> Tensor:
     """Cosines and sines of every angle.
 
     Args:
-        position_ids: [B, S] int64.
-        frequencies: [R] float32, on the device of `position_ids`.
+        position_ids: [B, S] int64, or [A, B, S] if the table has axes; [B, S] then stands for all axes.
+        table: on the device of `position_ids`.
 
     Returns:
         [2, S, B, 1, R] of `dtype`; angles are computed in float32.
     """
-    angles = position_ids.transpose(0, 1)[..., None, None].float() * frequencies
-    return torch.stack((angles.cos(), angles.sin())).to(dtype)
+    if position_ids.ndim == 3:
+        assert table.axes is not None, "positions of several axes, but every column has the same one"
+        angles = position_ids[table.axes].permute(2, 1, 0)[:, :, None].float() * table.frequencies
+    else:
+        angles = position_ids.transpose(0, 1)[..., None, None].float() * table.frequencies
+    turned = torch.stack((angles.cos(), angles.sin()))
+    return (turned if table.factors is None else turned * table.factors).to(dtype)

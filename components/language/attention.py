@@ -4,6 +4,7 @@ Legend: S sequence (this rank's part under sequence and context parallelism at i
 query heads and G key/value heads on this tensor-parallel rank, D head width, F metadata fields.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -18,9 +19,49 @@ from components.build_error import BuildError
 from components.language.gpt_declaration import Attention
 from components.language.norms import ScaleFreeRMSNorm, rms_norm
 from components.language.rotation import rotate
+from components.language.rotation_columns import Columns
 
 
-class SelfAttention(MegatronModule):
+class AttentionHalf(MegatronModule):
+    """What every attention half of a layer has behind its heads: attention proper, an output projection, a norm."""
+
+    def __init__(
+        self,
+        config: TransformerConfig,
+        part: Attention,
+        sandwich: bool,
+        core: nn.Module,
+        groups: ProcessGroupCollection,
+    ) -> None:
+        super().__init__(config=config)
+        self.part = part
+        self.shared = {"config": config, "is_expert": False, "tp_group": groups.tp, "skip_bias_add": False}
+        self.linear_proj = get_backend(config.transformer_impl).row_parallel_linear()(
+            part.heads * part.value_dim,
+            config.hidden_size,
+            init_method=config.output_layer_init_method,
+            bias=False,
+            input_is_parallel=True,
+            **self.shared,
+        )
+        self.output_norm = rms_norm(config, config.hidden_size) if sandwich else nn.Identity()
+        self.core_attention = core
+        self.context_group = groups.cp
+        self.recompute_core = config.recompute_granularity == "selective" and "core_attn" in (
+            config.recompute_modules or ()
+        )
+
+    def _output(self, attend: Callable[..., Tensor], *given: Tensor) -> tuple[Tensor, None]:
+        """From what `attend` makes of tensors, [S, B, N * D], to [S, B, H]; it may run again in the backward pass."""
+        if self.recompute_core and self.training:
+            attended = tensor_parallel.checkpoint(attend, False, *given)
+        else:
+            attended = attend(*given)
+        output, _ = self.linear_proj(attended)
+        return self.output_norm(output), None
+
+
+class SelfAttention(AttentionHalf):
     """Queries, keys and values in one projection, norms per head, rotation, attention, output projection.
 
     The rows of `linear_qkv` are ordered by key/value group (the group's query heads, its key, its value), so that a
@@ -33,47 +74,31 @@ class SelfAttention(MegatronModule):
         layer_number: int,
         part: Attention,
         sandwich: bool,
-        columns: slice,
+        columns: Columns | None,
         core: nn.Module,
         pg_collection: ProcessGroupCollection,
         name: str | None = None,
         **_: Any,
     ) -> None:
-        super().__init__(config=config)
-        self.part, self.columns, self.layer_number = part, columns, layer_number
+        super().__init__(config, part, sandwich, core, pg_collection)
+        self.columns, self.layer_number = columns, layer_number
         tp = pg_collection.tp.size()
         if part.kv_heads % tp:
             raise BuildError(f"{part.kv_heads} key/value heads cannot be split over {tp} tensor-parallel ranks")
         self.groups = part.kv_heads // tp
         self.queries = part.heads // part.kv_heads
-        backend = get_backend(config.transformer_impl)
         per_group = self.queries + (1 if part.values.keys else 2)
-        shared = {"config": config, "is_expert": False, "tp_group": pg_collection.tp, "skip_bias_add": False}
-        self.linear_qkv = backend.column_parallel_linear()(
+        self.linear_qkv = get_backend(config.transformer_impl).column_parallel_linear()(
             config.hidden_size,
             part.kv_heads * per_group * part.head_dim,
             init_method=config.init_method,
             bias=part.bias,
             gather_output=False,
-            **shared,
-        )
-        self.linear_proj = backend.row_parallel_linear()(
-            part.heads * part.head_dim,
-            config.hidden_size,
-            init_method=config.output_layer_init_method,
-            bias=False,
-            input_is_parallel=True,
-            **shared,
+            **self.shared,
         )
         self.q_norm = self._head_norm(part.q_norm, pg_collection)
         self.k_norm = self._head_norm(part.k_norm, pg_collection)
         self.v_norm = self._head_norm(part.v_norm, pg_collection)
-        self.output_norm = rms_norm(config, config.hidden_size) if sandwich else nn.Identity()
-        self.core_attention = core
-        self.context_group = pg_collection.cp
-        self.recompute_core = config.recompute_granularity == "selective" and "core_attn" in (
-            config.recompute_modules or ()
-        )
 
     def _head_norm(self, kind: str, groups: ProcessGroupCollection) -> nn.Module:
         if kind == "rms":
@@ -97,12 +122,7 @@ class SelfAttention(MegatronModule):
         query, key, value = self._heads(hidden_states)
         query = rotate(self.q_norm(query), rotary_pos_emb, self.columns)
         key, value = rotate(self.k_norm(key), rotary_pos_emb, self.columns), self.v_norm(value)
-        if self.recompute_core and self.training:
-            attended = tensor_parallel.checkpoint(self._attend, False, query, key, value, attention_mask)
-        else:
-            attended = self._attend(query, key, value, attention_mask)
-        output, _ = self.linear_proj(attended)
-        return self.output_norm(output), None
+        return self._output(self._attend, query, key, value, attention_mask)
 
     def _attend(self, query: Tensor, key: Tensor, value: Tensor, metadata: Tensor) -> Tensor:
         """[S, B, N * D]; under context parallelism S is this rank's share, and keys are gathered in rank order."""

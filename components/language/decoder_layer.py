@@ -10,14 +10,18 @@ from megatron.core.transformer.spec_utils import ModuleSpec
 from megatron.core.transformer.transformer_layer import TransformerLayer, TransformerLayerSubmodules
 from torch import Tensor, nn
 
+from components.fusion.inject import add_level
 from components.language.attention import SelfAttention
 from components.language.feed_forward import FeedForwardHalf
 from components.language.gpt_declaration import Layer
+from components.language.injection import LevelPlace
+from components.language.latent_attention import LatentAttention
 from components.language.norms import rms_norm
+from components.language.rotation_columns import Columns
 
 
 class DecoderLayer(TransformerLayer):
-    """A TransformerLayer whose output may be scaled by a stored number.
+    """A TransformerLayer whose output may be scaled by a stored number, and to which features may be added.
 
     Norms after a half live in the half: Megatron-Core's residual adds, recomputation and offloading stay as they are.
     """
@@ -27,20 +31,29 @@ class DecoderLayer(TransformerLayer):
         self.output_scale: Tensor | None
         scale = torch.ones(1, dtype=self.config.params_dtype, device=torch.cuda.current_device()) if scaled else None
         self.register_buffer("output_scale", scale)
+        self.place: LevelPlace | None = None
 
     def forward(self, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor | None]:
-        """[S, B, H] to [S, B, H]; arguments are those of Megatron-Core's TransformerLayer."""
+        """[S, B, H] to [S, B, H]; arguments are those of Megatron-Core's TransformerLayer, by name.
+
+        Its `context` is not attended to: it holds levels of features [K, N, H], one of which is added here, and goes on
+        from layer to layer, through recomputation too.
+        """
         result: Any = super().forward(*args, **kwargs)
-        output, context = result
-        return (output if self.output_scale is None else output * self.output_scale), context
+        output, levels = result
+        output = output if self.output_scale is None else output * self.output_scale
+        if self.place is not None and levels is not None:
+            rows = self.place.tokens.own(kwargs["attention_mask"][:, self.place.field])
+            output = add_level(output, levels[self.place.level], rows)
+        return output, levels
 
 
-def layer_spec(layer: Layer, columns: slice, core: nn.Module) -> ModuleSpec:
+def layer_spec(layer: Layer, columns: Columns | None, core: nn.Module) -> ModuleSpec:
     """Megatron-Core's recipe for one layer of a kind.
 
     Args:
         layer: the kind, complete.
-        columns: the kind's columns of the rotation, see `components.fusion.rotary`.
+        columns: the kind's columns of the rotation, see `components.fusion.rotary`; None: no rotation.
         core: the kind's core attention; has no parameters, so layers of a kind share it.
     """
     sandwich = layer.norms == "sandwich"
@@ -51,7 +64,7 @@ def layer_spec(layer: Layer, columns: slice, core: nn.Module) -> ModuleSpec:
         submodules=TransformerLayerSubmodules(
             input_layernorm=rms_norm,
             self_attention=ModuleSpec(
-                module=SelfAttention,
+                module=SelfAttention if layer.attention.latent is None else LatentAttention,
                 params={"part": layer.attention, "sandwich": sandwich, "columns": columns, "core": core},
             ),
             self_attn_bda=bias_dropout_add,

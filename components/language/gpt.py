@@ -16,11 +16,14 @@ from torch import Tensor, nn
 
 from components.build_error import BuildError
 from components.context import BuildContext, CoreAttention
-from components.fusion.rotary import inverse_frequencies
+from components.fusion.rotary import RotationTable
 from components.language.core_attention import DenseMasks, MaskedAttention
 from components.language.decoder_layer import layer_spec
-from components.language.gpt_declaration import Attention, Gpt, layer_kinds
+from components.language.frequencies import rotation_table
+from components.language.gpt_declaration import Attention, Gpt, kind_of, layer_kinds
+from components.language.injection import Injection
 from components.language.norms import rms_norm
+from components.language.rotation_columns import rotation_columns
 
 
 class LanguageModel(GPTModel):
@@ -40,21 +43,25 @@ class LanguageModel(GPTModel):
             pg_collection=context.groups,
             vp_stage=context.vp_stage,
         )
+        self.injection = Injection.of(context, len(self.decoder.layers))
+        for number, layer in enumerate(self.decoder.layers):
+            layer.place = self.injection.place(number)
         self.softcap = section.config.logit_softcap
         # No buffer: half-precision wrappers cast those, and angles need float32.
-        self._frequencies = {torch.device("cpu"): rotation_frequencies(section)}
+        self._tables = {torch.device("cpu"): rotation_table(section)}
 
-    def frequencies(self, device: torch.device) -> Tensor:
-        """Angle per position of every pair of every layer kind, [R] float32, on a device."""
-        if device not in self._frequencies:
-            self._frequencies[device] = self._frequencies[torch.device("cpu")].to(device)
-        return self._frequencies[device]
+    def rotation_table(self, device: torch.device) -> RotationTable:
+        """What turns positions into the angles of every pair of every layer kind, on a device."""
+        if device not in self._tables:
+            self._tables[device] = self._tables[torch.device("cpu")].to(device)
+        return self._tables[device]
 
     def forward(  # type: ignore[override]
         self,
         decoder_input: Tensor | None,
         metadata: Tensor,
         rotation: Tensor,
+        levels: Tensor | None = None,
         labels: Tensor | None = None,
         runtime_gather_output: bool | None = None,
         packed_seq_params: PackedSeqParams | None = None,
@@ -66,23 +73,30 @@ class LanguageModel(GPTModel):
                 goes on with its part under sequence parallelism); None on later stages (`set_input_tensor`).
             metadata: [B, F, S] int32. rotation: [2, S, B, 1, R]. Under context parallelism, everything is of this
                 rank's positions but for the metadata, which are of all, in rank order.
+            levels: [K, N, H] features of this rank's tokens, a level for each layer after which one is added; None:
+                there are none, or this is a later stage.
             labels: [B, S] int64, already shifted, negative where ignored (loss 0); only read on the last stage.
             runtime_gather_output: gather logits over tensor-parallel ranks.
 
         Returns:
-            Hidden states [S, B, H] before the last stage; there, logits [B, S, V] or, with labels, loss [B, S] float32.
+            Hidden states [S, B, H] before the last stage, packed with the levels that later stages add; there, logits
+            [B, S, V] or, with labels, loss [B, S] float32.
         """
         if decoder_input is not None and self.config.sequence_parallel:
             # Here and not in the embedding: features are placed by their position in the whole sequence.
             decoder_input = scatter_to_sequence_parallel_region(decoder_input, group=self.pg_collection.tp)
+        if not self.pre_process and self.injection.arriving:
+            hidden_states, levels = self.injection.unpack(self.decoder.input_tensor, metadata)
+            self.decoder.set_input_tensor(hidden_states)
         hidden_states = self.decoder(
             hidden_states=decoder_input,
             attention_mask=metadata,
+            context=levels,
             rotary_pos_emb=rotation,
             packed_seq_params=packed_seq_params,
         )
         if not self.post_process:
-            return hidden_states
+            return self.injection.pack(hidden_states, levels)
         weight = self.shared_embedding_or_output_weight() if self.share_embeddings_and_output_weights else None
         logits, _ = self.output_layer(hidden_states, weight=weight, runtime_gather_output=runtime_gather_output)
         if self.softcap is not None:
@@ -111,41 +125,28 @@ def run(module: LanguageModel, _section: Gpt, **inputs: Any) -> Tensor:
     return output
 
 
-def rotation_frequencies(section: Gpt) -> Tensor:
-    """Angle per position of every pair of every layer kind, side by side: [R] float32."""
-    return torch.cat([_kind_frequencies(section, kind) for kind in layer_kinds(section)])
-
-
 def block_spec(section: Gpt, context: BuildContext) -> TransformerBlockSubmodules:
     """Recipes for the layers of this stage, and the final norm."""
-    columns, start = {}, 0
-    for kind in layer_kinds(section):
-        half = section.layers.kinds[kind].attention.head_dim // 2
-        columns[kind] = slice(start, start + half)
-        start += half
+    columns = rotation_columns(section)
     specs: dict[str, ModuleSpec] = {}
     masks = DenseMasks(context.layout)
-    for kind in layer_kinds(section):
-        layer = section.layers.kinds[kind]
-        specs[kind] = layer_spec(layer, columns[kind], _core_attention(layer.attention, kind, masks, context))
+    cores = {
+        kind: _core_attention(section.layers.kinds[kind].attention, kind, masks, context)
+        for kind in layer_kinds(section)
+    }
+    for name in dict.fromkeys(section.layers.names):
+        specs[name] = layer_spec(section.layers.whole(name), columns[kind_of(name)], cores[kind_of(name)])
     stage = {"vp_stage": context.vp_stage, "pp_rank": context.groups.pp.rank()}
     first = get_transformer_layer_offset(context.transformer, **stage)
     count = get_num_layers_to_build(context.transformer, **stage)
-    kinds = section.layers.order[first : first + count]
-    return TransformerBlockSubmodules(layer_specs=[specs[kind] for kind in kinds], layer_norm=rms_norm)
+    names = section.layers.names[first : first + count]
+    return TransformerBlockSubmodules(layer_specs=[specs[name] for name in names], layer_norm=rms_norm)
 
 
 def _core_attention(part: Attention, kind: str, masks: DenseMasks, context: BuildContext) -> nn.Module:
-    scale = part.head_dim**-0.5 if part.scale is None else part.scale
-    dense = MaskedAttention(context.rules[kind], masks, scale, context.transformer.attention_dropout)
+    rule, scale, softcap = context.rules[kind], part.score_scale, part.softcap
+    dense = MaskedAttention(rule, masks, scale, context.transformer.attention_dropout, softcap)
     if context.core_attention is None or context.groups.cp.size() > 1:
         return dense
-    return context.core_attention(
-        CoreAttention(context.rules[kind], part.heads, part.kv_heads, part.head_dim, scale), dense
-    )
-
-
-def _kind_frequencies(section: Gpt, kind: str) -> Tensor:
-    layer = section.layers.kinds[kind]
-    partial = layer.rope.partial if layer.rope.type == "proportional" else 1.0
-    return inverse_frequencies(layer.attention.head_dim, layer.rope.theta, partial)
+    wanted = CoreAttention(rule, part.heads, part.kv_heads, part.head_dim, part.value_dim, scale, softcap)
+    return context.core_attention(wanted, dense)

@@ -24,7 +24,7 @@ class ScaleFreeRMSNorm(nn.Module):
 
 
 class RMSNorm(nn.Module):
-    """x / rms(x) · weight, computed in float32.
+    """x / rms(x) · weight, or · (1 + weight) where the configuration says zero-centered; computed in float32.
 
     Marks its weight for Megatron-Core: under sequence parallelism each rank sees a part of the sequence, so the
     weight's gradient is summed over tensor-parallel ranks when gradients are finalised. Heads are a part each without
@@ -38,7 +38,10 @@ class RMSNorm(nn.Module):
         super().__init__()
         self.eps = eps
         self.sum_over = heads_of if heads_of is not None and is_partial(config, heads_of) else None
-        self.weight = nn.Parameter(torch.ones(hidden_size, dtype=config.params_dtype))
+        # What is added to the weight is added in float32: near one, half precision has no room for small weights.
+        self.offset = 1.0 if config.layernorm_zero_centered_gamma else 0.0
+        start = torch.full((hidden_size,), 1.0 - self.offset, dtype=config.params_dtype)
+        self.weight = nn.Parameter(start)
         self.weight.sequence_parallel = config.sequence_parallel  # type: ignore[attr-defined]
 
     def forward(self, x: Tensor) -> Tensor:
@@ -48,7 +51,8 @@ class RMSNorm(nn.Module):
         weight: Tensor = self.weight
         if self.sum_over is not None:
             weight = copy_to_tensor_model_parallel_region(weight, group=self.sum_over)
-        return (normed * weight.float()).type_as(x)
+        factor = weight.float() + self.offset if self.offset else weight.float()
+        return (normed * factor).type_as(x)
 
 
 def is_partial(config: TransformerConfig, heads_of: ProcessGroup) -> bool:

@@ -1,4 +1,6 @@
-"""`projector.hf_module`: a projector class of transformers. Legend: N feature rows, C tower width, H decoder width."""
+"""`projector.hf_module`: a projector class of transformers. Legend: N feature rows, I items, C tower width, H decoder
+width.
+"""
 
 import importlib
 from typing import Any
@@ -33,20 +35,44 @@ def build(section: HfModule, context: BuildContext) -> nn.Module:
     return projector
 
 
-def run(module: nn.Module, section: HfModule, **inputs: Any) -> Tensor:
+def run(module: nn.Module, section: HfModule, item_rows: Tensor, **inputs: Any) -> Tensor:
     """[N, C] to [N, H], or to fewer rows where it pools.
 
+    Args:
+        module: from `build`.
+        section: of the spec.
+        item_rows: [I] int64, the rows of each item, N in all.
+        inputs: the features as `in`, and what else the class reads.
+
     Raises:
-        BuildError: rows of another width than the spec says.
+        BuildError: rows of another width than the spec says, or of another number; items that differ in their number
+            of rows, where the class reads items.
     """
     features = inputs.pop("in")
+    if section.rows is not None:
+        features = _of_items(features, item_rows, section)
     projected: Tensor = module(features, **inputs)
     if projected.shape[-1] != section.out_dim:
         made = projected.shape[-1]
         raise BuildError(f"{section.class_name} makes rows of {made}, the spec says {section.out_dim}")
-    return projected
+    if section.rows is None:
+        return projected
+    if projected.shape[1] != section.rows:
+        made = projected.shape[1]
+        raise BuildError(f"{section.class_name} makes {made} rows of every item, the spec says rows: {section.rows}")
+    return projected.flatten(0, 1)
+
+
+def _of_items(features: Tensor, item_rows: Tensor, section: HfModule) -> Tensor:
+    """[N, C] as [I, N / I, C]."""
+    counts = sorted(set(item_rows.tolist()))
+    if len(counts) > 1:
+        raise BuildError(
+            f"{section.class_name} reads items of equally many rows, and they have between {counts[0]} and {counts[-1]}"
+        )
+    return features.unflatten(0, (item_rows.numel(), -1))
 
 
 def rows_after(section: HfModule, item_rows: Tensor) -> Tensor:
-    """Rows of each item behind the projector: [items] int64, from those it reads."""
-    return item_rows // section.pool**2
+    """Rows of each item behind the projector: [I] int64, from those it reads."""
+    return item_rows // section.pool**2 if section.rows is None else torch.full_like(item_rows, section.rows)

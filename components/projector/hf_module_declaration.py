@@ -27,12 +27,19 @@ class HfModule:
     pool: int = field(
         default=1, metadata={"description": "pool x pool rows of an item become one; 1: as many rows as it reads."}
     )
+    rows: int | None = field(
+        default=None,
+        metadata={
+            "description": "The class reads [items, rows, width], of items with as many rows each, and makes this many "
+            "rows of every item; null: it reads rows alone."
+        },
+    )
 
 
 def ports(config: HfModule) -> Ports:
     """in: feature rows of the tower, and what else it reads; out: rows of the decoder's width."""
     width: str | int = "width" if config.in_dim is None else config.in_dim
-    rows = "feature" if config.pool == 1 else "pooled_feature"
+    rows = "feature" if config.pool == 1 and config.rows is None else "pooled_feature"
     beside = {
         name: Port(name, "any", shape, origin=tuple(f"inputs.{name}[{i}]" for i in range(len(shape))))
         for name, shape in config.inputs.items()
@@ -50,6 +57,10 @@ def check(config: HfModule) -> Iterator[Finding]:
         yield from whole("in_dim", config.in_dim)
     yield from whole("out_dim", config.out_dim)
     yield from whole("pool", config.pool)
+    if config.rows is not None:
+        yield from whole("rows", config.rows)
+        if config.pool != 1:
+            yield Finding("pool", "rows says how many rows an item gets ({0}): leave pool out.", ("rows",))
     for name, shape in config.inputs.items():
         if name == "in":
             yield Finding("inputs.in", "in is the features themselves. Give the input another name.")

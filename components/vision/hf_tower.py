@@ -9,7 +9,8 @@ from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, AutoModel
 from components.build_error import BuildError
 from components.context import BuildContext
 from components.hf_config import to_hf_config
-from components.vision.hf_tower_declaration import HfTower
+from components.vision.hf_tower_declaration import HfTower, Levels
+from composer.graph import OUT
 
 
 def build(section: HfTower, context: BuildContext) -> nn.Module:
@@ -23,35 +24,105 @@ def build(section: HfTower, context: BuildContext) -> nn.Module:
     return tower
 
 
-def run(module: nn.Module, section: HfTower, **inputs: Any) -> Tensor:
+def run(module: nn.Module, section: HfTower, **inputs: Any) -> Tensor | dict[str, Tensor]:
     """Encode items; see the spec for what `inputs` are.
 
     Returns:
-        [N, C], params dtype, items one after the other.
+        [N, C], params dtype, items one after the other; with levels, that as `out`, and each port of levels
+        [levels, N, out_dim].
 
     Raises:
         BuildError: the tower's output has no field of the name, or no layer of the number, that the spec gives, or rows
-            of another width.
+            of another width or number.
     """
-    features = _features(module, section, **inputs).flatten(0, -2)
-    if features.shape[-1] != section.width:
-        raise BuildError(f"{type(module).__name__} makes rows of {features.shape[-1]}, the spec says {section.width}")
-    return features
+    _check_patches(section, inputs)
+    inside = section.hidden_states is not None or any(levels.output is None for levels in section.levels.values())
+    output = module(**inputs, **({"output_hidden_states": True} if inside else {}))
+    features = _features(module, section, output).flatten(0, -2)
+    _check_width(module, features, section.width)
+    if not section.levels:
+        return features
+    return {OUT: features} | {name: _levels(module, levels, output, section) for name, levels in section.levels.items()}
 
 
-def _features(module: nn.Module, section: HfTower, **inputs: Any) -> Tensor:
+def _features(module: nn.Module, section: HfTower, output: Any) -> Tensor:
     """[..., C], by what the spec takes of the tower's output."""
     if section.hidden_states is not None:
-        layers = section.hidden_states.chosen
-        states = module(**inputs, output_hidden_states=True).hidden_states
-        if any(not -len(states) <= layer < len(states) for layer in layers):
-            raise BuildError(f"{type(module).__name__} has {len(states) - 1} layers; the spec takes {list(layers)}")
-        return torch.cat([states[layer] for layer in layers], dim=-1)
-    output = module(**inputs)
-    features: Tensor | None = getattr(output, section.output, None)
-    if features is None:
-        raise BuildError(f"{type(module).__name__} returns no {section.output!r}; it returns {', '.join(output)}")
+        return torch.cat(_hidden_states(module, output, section.hidden_states.chosen), dim=-1)
+    features: Tensor = _field(module, output, section.output)
     return features
+
+
+def _levels(module: nn.Module, levels: Levels, output: Any, section: HfTower) -> Tensor:
+    """[levels, N, out_dim]."""
+    if levels.output is None:
+        found = _hidden_states(module, output, levels.layers)
+    else:
+        found = list(_field(module, output, levels.output))
+    if len(found) != len(levels.layers):
+        raise BuildError(f"{type(module).__name__} makes {len(found)} levels, the spec says {len(levels.layers)}")
+    rows = torch.stack([level.flatten(0, -2) for level in found])
+    _check_width(module, rows, section.out_dim)
+    return rows
+
+
+def _check_width(module: nn.Module, rows: Tensor, width: int) -> None:
+    if rows.shape[-1] != width:
+        raise BuildError(f"{type(module).__name__} makes rows of {rows.shape[-1]}, the spec says {width}")
+
+
+def _hidden_states(module: nn.Module, output: Any, layers: tuple[int, ...]) -> list[Tensor]:
+    states = output.hidden_states
+    if any(not -len(states) <= layer < len(states) for layer in layers):
+        raise BuildError(f"{type(module).__name__} has {len(states) - 1} layers; the spec takes {list(layers)}")
+    return [states[layer] for layer in layers]
+
+
+def _field(module: nn.Module, output: Any, name: str) -> Any:
+    value = getattr(output, name, None)
+    if value is None:
+        raise BuildError(f"{type(module).__name__} returns no {name!r}; it returns {', '.join(output)}")
+    return value
+
+
+def shares_items(section: HfTower) -> bool:
+    """Whether some of the items can be encoded alone: every input has them, or the patches of grids, in a row."""
+    return _grids_in(section) is not None or len({str(shape[0]) for shape in section.inputs.values()}) == 1
+
+
+def num_items(section: HfTower, **inputs: Any) -> int:
+    """How many items there are in what `run` is given."""
+    grids = _grids_in(section)
+    return int((next(iter(inputs.values())) if grids is None else inputs[grids]).shape[0])
+
+
+def own_items(section: HfTower, own: slice, **inputs: Any) -> dict[str, Any]:
+    """The inputs of some items alone."""
+    grids = _grids_in(section)
+    if grids is None:
+        return {name: value[own] for name, value in inputs.items()}
+    ends = [0, *inputs[grids].prod(-1).cumsum(0).tolist()]
+    patches, packed = slice(ends[own.start], ends[own.stop]), _packed(section, grids)
+    return {name: value[patches if name in packed else own] for name, value in inputs.items()}
+
+
+def _grids_in(section: HfTower) -> str | None:
+    return None if section.item_rows is None else section.item_rows.grids_in
+
+
+def _packed(section: HfTower, grids: str) -> tuple[str, ...]:
+    """Inputs that hold the patches of all items, one after the other."""
+    return tuple(name for name, shape in section.inputs.items() if shape[0] != section.inputs[grids][0])
+
+
+def _check_patches(section: HfTower, inputs: dict[str, Any]) -> None:
+    grids = _grids_in(section)
+    if grids is None:
+        return
+    counted = int(inputs[grids].prod(-1).sum())
+    for name in _packed(section, grids):
+        if inputs[name].shape[0] != counted:
+            raise BuildError(f"{name} holds {inputs[name].shape[0]} patches, and {grids} counts {counted}")
 
 
 def knows_item_rows(section: HfTower) -> bool:
@@ -77,6 +148,9 @@ def item_rows(section: HfTower, rows: int, **inputs: Any) -> Tensor:
     if rule is not None and rule.sizes_in is not None:
         sizes: Tensor = inputs[rule.sizes_in]
         return (sizes // rule.patch).prod(-1)
+    if rule is not None and rule.grids_in is not None:
+        grids: Tensor = inputs[rule.grids_in]
+        return grids.prod(-1) // rule.merge**2
     first = next(iter(inputs.values()))
     items = first.shape[0]
     if items and rows % items:

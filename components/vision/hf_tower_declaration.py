@@ -6,6 +6,7 @@ from typing import Any
 from attrs import field, frozen
 
 from composer.finding import Finding
+from composer.graph import OUT
 from composer.ranges import whole
 from composer.registry import Component, Port, Ports
 from composer.suggestion import suggestion
@@ -13,7 +14,7 @@ from composer.suggestion import suggestion
 
 @frozen
 class ItemRows:
-    """How many feature rows each item (an image, say) makes, where items differ; counted in one of two inputs."""
+    """How many feature rows each item (an image, say) makes, where items differ; counted in one of three inputs."""
 
     valid_in: str | None = field(
         default=None, metadata={"description": "The input whose patches of nothing but -1 are padding."}
@@ -25,6 +26,16 @@ class ItemRows:
         default=None, metadata={"description": "The input that holds height and width of every item, in pixels."}
     )
     patch: int = field(default=1, metadata={"description": "With sizes_in: patch x patch pixels make one feature row."})
+    grids_in: str | None = field(
+        default=None,
+        metadata={
+            "description": "The input that holds frames, height and width of every item, in patches; inputs with "
+            "another first dimension than its own hold the patches of all items, one after the other."
+        },
+    )
+    merge: int = field(
+        default=1, metadata={"description": "With grids_in: merge x merge patches make one feature row."}
+    )
 
 
 @frozen
@@ -42,6 +53,22 @@ class HiddenStates:
     def chosen(self) -> tuple[int, ...]:
         """The layers, as a tuple."""
         return (self.layers,) if isinstance(self.layers, int) else self.layers
+
+
+@frozen
+class Levels:
+    """Features of several depths beside `out`, one block of rows for each, as many rows as `out` has."""
+
+    layers: tuple[int, ...] = field(
+        metadata={"description": "The tower's layers that the levels come from, numbered as the tower does."}
+    )
+    output: str | None = field(
+        default=None,
+        metadata={
+            "description": "Field of the tower's output that holds a list of levels, one for each of `layers`; null: "
+            "the hidden states of `layers`, numbered as in hidden_states."
+        },
+    )
 
 
 @frozen
@@ -65,6 +92,10 @@ class HfTower:
     hidden_states: HiddenStates | None = field(
         default=None, metadata={"description": "In place of `output`: features from inside the tower."}
     )
+    levels: dict[str, Levels] = field(
+        factory=dict,
+        metadata={"description": "More outputs, by the names of their ports, for inject edges; rows of `out_dim`."},
+    )
 
     @property
     def width(self) -> int:
@@ -73,14 +104,26 @@ class HfTower:
 
 
 def ports(config: HfTower) -> Ports:
-    """Inputs as declared, each optional only if what feeds it is; out: one row per feature, all items in a row."""
+    """Inputs as declared, each optional only if what feeds it is; out: one row per feature, all items in a row.
+
+    A port of levels has as many such blocks of rows.
+    """
     return Ports(
         inputs={
             name: Port(name, "any", shape, origin=tuple(f"inputs.{name}[{i}]" for i in range(len(shape))))
             for name, shape in config.inputs.items()
         },
-        outputs={"out": Port("out", "features", ("feature", config.width), origin=("", "out_dim"))},
+        outputs={
+            OUT: Port(OUT, "features", ("feature", config.width), origin=("", "out_dim")),
+            **{
+                name: _level_port(name, levels, config.out_dim) for name, levels in config.levels.items() if name != OUT
+            },
+        },
     )
+
+
+def _level_port(name: str, levels: Levels, width: int) -> Port:
+    return Port(name, "levels", (len(levels.layers), "feature", width), origin=(f"levels.{name}", "", "out_dim"))
 
 
 def check(config: HfTower) -> Iterator[Finding]:
@@ -94,33 +137,52 @@ def check(config: HfTower) -> Iterator[Finding]:
     if config.hidden_states is not None:
         if config.output != "last_hidden_state":
             yield Finding("output", "hidden_states says what the features are: leave output out.")
-        yield from _layers(config.hidden_states, config.config.get("num_hidden_layers"))
+        chosen, depth = config.hidden_states.chosen, config.config.get("num_hidden_layers")
+        yield from _layers(chosen, depth, "hidden_states.layers")
+    for name, levels in config.levels.items():
+        yield from _levels(name, levels, config)
     if config.item_rows is not None:
         yield from _item_rows(config.item_rows, config)
 
 
-def _layers(wanted: HiddenStates, depth: object) -> Iterator[Finding]:
+def _levels(name: str, levels: Levels, config: HfTower) -> Iterator[Finding]:
+    path = f"levels.{name}"
+    if name == OUT:
+        yield Finding(path, f"{OUT} is the port of the features themselves. Give the levels another name.")
+    if not levels.layers:
+        yield Finding(f"{path}.layers", "no layer is named: there would be no levels.")
+    if levels.output is None:
+        yield from _layers(levels.layers, config.config.get("num_hidden_layers"), f"{path}.layers")
+
+
+def _layers(wanted: tuple[int, ...], depth: object, path: str) -> Iterator[Finding]:
     """Layers that the tower has; hidden state 0 is what goes into the first."""
     if not isinstance(depth, int):
         return
-    for layer in wanted.chosen:
+    for layer in wanted:
         if not -depth - 1 <= layer <= depth:
-            yield Finding("hidden_states.layers", f"there is no layer {layer}: the tower has {depth}.")
+            yield Finding(path, f"there is no layer {layer}: the tower has {depth}.")
+
+
+_COUNTED_IN = {"valid_in": "pool", "sizes_in": "patch", "grids_in": "merge"}
+"""The keys that name an input, and what goes with each."""
 
 
 def _item_rows(rows: ItemRows, config: HfTower) -> Iterator[Finding]:
-    if (rows.valid_in is None) == (rows.sizes_in is None):
-        said = "neither valid_in nor sizes_in is" if rows.valid_in is None else "both valid_in and sizes_in are"
-        yield Finding("item_rows", f"{said} given: rows are counted in one input.")
-    for key, name in (("valid_in", rows.valid_in), ("sizes_in", rows.sizes_in)):
-        if name is not None and name not in config.inputs:
+    given = {key: name for key in _COUNTED_IN if (name := getattr(rows, key)) is not None}
+    if len(given) != 1:
+        *most, last = given or _COUNTED_IN
+        said = f"{', '.join(most)} and {last} are given" if given else f"neither {', '.join(most)} nor {last} is given"
+        yield Finding("item_rows", f"{said}: rows are counted in one input.")
+    for key, name in given.items():
+        if name not in config.inputs:
             yield Finding(f"item_rows.{key}", f"there is no input {name!r}.{suggestion(name, config.inputs)}")
-    if rows.valid_in is None and rows.pool != 1:
-        yield Finding("item_rows.pool", "goes with valid_in; with sizes_in, patch says what becomes one row.")
-    if rows.sizes_in is None and rows.patch != 1:
-        yield Finding("item_rows.patch", "goes with sizes_in; with valid_in, pool says what becomes one row.")
-    yield from whole("item_rows.pool", rows.pool)
-    yield from whole("item_rows.patch", rows.patch)
+    for key, unit in _COUNTED_IN.items():
+        if key not in given and getattr(rows, unit) != 1:
+            others = ", ".join(f"with {other}, {_COUNTED_IN[other]}" for other in given)
+            hint = f"; {others} says what becomes one row" if given else ""
+            yield Finding(f"item_rows.{unit}", f"goes with {key}{hint}.")
+        yield from whole(f"item_rows.{unit}", getattr(rows, unit))
 
 
 HF_TOWER = Component(

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from composer.checks.cycles import cycles
 from composer.checks.hf import hf_findings
+from composer.checks.items import item_findings
 from composer.checks.names import name_findings
 from composer.checks.nodes import node_findings
 from composer.checks.shapes import shape_findings
@@ -35,6 +36,7 @@ def findings(graph: Graph) -> list[Finding]:
         *type_findings(wiring),
         *source_findings(wiring),
         *use_findings(wiring),
+        *item_findings(wiring),
         *shape_findings(wiring),
         *cycles(graph),
         *hf_findings(graph),

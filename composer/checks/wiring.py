@@ -69,7 +69,14 @@ class Wiring:
         kinds = None
         if node and component and component.layer_kinds and node.config is not None:
             kinds = component.layer_kinds(node.config)
-        return Site(joint.path, self.graph.tokens, kinds)
+        return Site(
+            joint.path,
+            self.graph.tokens,
+            kinds,
+            source_shape=joint.source.shape if joint.source else None,
+            target_shape=joint.target.shape if joint.target else None,
+            inputs={name: given.type for name, given in self.graph.inputs.items()},
+        )
 
 
 def _start(

@@ -46,12 +46,16 @@ class Site:
     """What an edge's own check may know of the graph around it.
 
     `path` is the edge's (`edges[3]`), `tokens` the spec's token ids by name, `layer_kinds` those of the node it ends
-    at, None if that node has no layer kinds.
+    at, None if that node has no layer kinds; `source_shape` and `target_shape` the ports' at its ends, None if unknown;
+    `inputs` the types of the spec's inputs by name.
     """
 
     path: str
     tokens: dict[str, int]
     layer_kinds: tuple[str, ...] | None = None
+    source_shape: tuple[str | int, ...] | None = None
+    target_shape: tuple[str | int, ...] | None = None
+    inputs: dict[str, str] = field(factory=dict)
 
     def unknown_tokens(self, names: tuple[str, ...], key: str) -> Iterator[Finding]:
         """A finding for each name that is no token of the spec, at `key[i]`."""
@@ -59,6 +63,13 @@ class Site:
             if name not in self.tokens:
                 hint = suggestion(name, self.tokens)
                 yield Finding(f"{self.path}.{key}[{position}]", f"unknown token {name!r}.{hint}")
+
+    def input_of(self, name: str, kind: str, path: str) -> Iterator[Finding]:
+        """A finding if there is no input of this name and type."""
+        if name not in self.inputs:
+            yield Finding(path, f"no input {name!r}.{suggestion(name, self.inputs)}")
+        elif self.inputs[name] not in (kind, ANY):
+            yield Finding(path, f"{name} is {self.inputs[name]} ({{0}}), not {kind}.", (f"inputs.{name}",))
 
 
 @frozen

@@ -40,6 +40,14 @@ class ScatterEdge(Edge):
         },
     )
 
+    of: str | None = field(
+        default=None,
+        metadata={
+            "description": "Whose rows are placed, where several inputs go through one tower: the name of an input; "
+            "null: all rows."
+        },
+    )
+
     def aligned(self, source_rank: int, target_rank: int) -> tuple[tuple[int, int], ...]:
         """The feature width."""
         return ((source_rank - 1, target_rank - 1),) if source_rank and target_rank else ()

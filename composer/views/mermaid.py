@@ -4,7 +4,7 @@ from composer.graph import Graph
 from composer.views.outline import Box, Outline, shape_text
 from composer.views.palette import EDGE_COLORS, ROLE_COLORS
 
-_LINES = {"mask": "-.->", "position": "-.->", "scatter": "==>", "embed": "==>"}
+_LINES = {"mask": "-.->", "position": "-.->", "scatter": "==>", "inject": "==>", "embed": "==>"}
 
 
 def to_mermaid(graph: Graph) -> str:

@@ -5,7 +5,7 @@ from typing import Self
 
 from attrs import field, frozen
 
-from composer.edges import DataEdge, Edge, EmbedEdge, MaskEdge, PositionEdge, ScatterEdge, ShareEdge
+from composer.edges import DataEdge, Edge, EmbedEdge, InjectEdge, MaskEdge, PositionEdge, ScatterEdge, ShareEdge
 from composer.edges.embed import SQRT_HIDDEN_SIZE
 from composer.graph import IN, OUT, Graph
 from composer.masks import Rule
@@ -61,6 +61,9 @@ def label(edge: Edge) -> str:
         words.append("× √hidden" if edge.scale == SQRT_HIDDEN_SIZE else f"× {edge.scale}")
     elif isinstance(edge, ScatterEdge):
         words += ["add"] * (edge.mode == "add") + ["at", ", ".join(edge.at)]
+    elif isinstance(edge, InjectEdge):
+        words += ["at", ", ".join(edge.at)]
+        words += [] if edge.after is None else ["after", ", ".join(map(str, edge.after))]
     elif isinstance(edge, DataEdge) and edge.pack:
         words = [edge.kind + ",", ", ".join(map(str, edge.pack))]
     elif isinstance(edge, PositionEdge):

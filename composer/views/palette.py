@@ -26,6 +26,7 @@ EDGE_COLORS = {
     "data": "#64748b",
     "embed": "#0284c7",
     "scatter": "#ea580c",
+    "inject": "#b45309",
     "mask": "#9333ea",
     "position": "#0d9488",
     "share": "#be185d",

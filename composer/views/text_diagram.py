@@ -14,6 +14,7 @@ EDGE_STYLES = {
     "data": "white",
     "embed": "bright_blue",
     "scatter": "dark_orange",
+    "inject": "orange4",
     "mask": "magenta",
     "position": "cyan",
     "share": "red",

@@ -104,7 +104,7 @@ def _other_positions(module, args):
     embeddings, metadata, rotation = args
     order = SequenceShare(ranks=2).rank_order(metadata.shape[-1], metadata.device)
     other = SequenceShare(1 - parallel_state.get_context_parallel_rank(), 2).own(order)
-    return embeddings, metadata, position_rotation(other[None], module.frequencies(metadata.device), rotation.dtype)
+    return embeddings, metadata, position_rotation(other[None], module.rotation_table(metadata.device), rotation.dtype)
 
 
 def _no_gradient(_module, inputs, _outputs):

@@ -139,7 +139,7 @@ def _attending_alone(stages: Sequence[ComposedModel], chosen: int) -> Iterator[N
 
 @contextmanager
 def _turned(first: ComposedModel, source: str, rows: Sequence[int]) -> Iterator[None]:
-    """In micro-batch n, row `rows[n]` of what `source` answers has its sign changed."""
+    """In micro-batch n, row `rows[n]` of what `source` answers, [N, H] or [items, rows, H], has its sign changed."""
     if not first.pre_process:
         yield
         return
@@ -151,7 +151,7 @@ def _turned(first: ComposedModel, source: str, rows: Sequence[int]) -> Iterator[
 
     def turn(_module: nn.Module, _args: Any, output: Tensor) -> Tensor:
         output = output.clone()
-        output[rows[current[0]]] *= -1
+        output.flatten(0, -2)[rows[current[0]]] *= -1
         return output
 
     handles = [first.register_forward_pre_hook(begin), first.get_submodule(source).register_forward_hook(turn)]

@@ -7,6 +7,7 @@ from components.language.costs.core_attention import kernel, recomputes
 from components.language.costs.norms import rms_norm
 from components.language.costs.tape import WIDE, Kept, Stored, Tape, Tokens
 from components.language.gpt_declaration import Gpt, layer_kinds
+from components.language.rotation_columns import num_rotation_columns
 from composer.plans.costs import Setting
 
 INDEX = 8  # bytes of an int64
@@ -31,8 +32,7 @@ def of_embedding(section: Gpt, setting: Setting) -> Kept:
 def of_stage(section: Gpt, setting: Setting) -> Kept:
     """Rotations, kept by every layer's backward pass; metadata and tables of masks, if attention is computed again."""
     tape, tokens, kinds = Tape(setting.element), Tokens.of(setting), layer_kinds(section)
-    halves = sum(section.layers.kinds[kind].attention.head_dim // 2 for kind in kinds)
-    tape.new("rotation", 2 * tokens.inner * halves, "masks")
+    tape.new("rotation", 2 * tokens.inner * num_rotation_columns(section), "masks")
     used = {kind: kernel(section.layers.kinds[kind].attention, kind, setting) for kind in kinds}
     pairs = tokens.inner * setting.seq
     tables = sum(pairs for each in used.values() if each == "table")

@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator
 
-from components.language.gpt_declaration import Gpt, layer_kinds
+from components.language.gpt_declaration import Gpt
+from components.language.rotation_columns import num_rotation_columns
 from components.language.work.layer import tensor_parallel
 from components.language.work.operations import linear, norm
 from components.language.work.sizes import Tokens
@@ -30,9 +31,9 @@ def messages_of_embedding(section: Gpt, setting: Setting) -> tuple[Message, ...]
 
 def work_of_stage(section: Gpt, setting: Setting) -> tuple[Work, ...]:
     """Mask metadata and rotations; masks themselves count with the attention that reads them."""
-    halves = sum(section.layers.kinds[kind].attention.head_dim // 2 for kind in layer_kinds(section))
+    columns = num_rotation_columns(section)
     tokens = setting.micro_batch * setting.seq
-    bytes_ = tokens * (halves * (4 * 6 + 2 * setting.element) + 4 * 30)
+    bytes_ = tokens * (columns * (4 * 6 + 2 * setting.element) + 4 * 30)
     return (Work("masks", "elementwise", 0, bytes_, 45, backward=0.0),)
 
 

@@ -18,7 +18,9 @@ from adapters.huggingface.weight_plan import slots
 from adapters.huggingface.weight_rows import holds, parse
 from adapters.huggingface.weight_table import DECODER, LAYER
 from components.hf_config import to_hf_config
-from components.language.gpt_declaration import Attention, Dense, Experts, FeedForward, Layer, Rope
+from components.language.feed_forward_declaration import Dense, Experts, FeedForward
+from components.language.gpt_declaration import Attention, Layer
+from components.language.rope_declaration import Rope
 from composer import load
 from composer.edges.share import ShareEdge
 from tests.adapters.huggingface.tiny_checkpoints import SPEC
@@ -90,7 +92,7 @@ def test_decoders_of_other_parts_have_the_names_of_their_families(dense, model, 
 
 
 def test_bias_brings_its_lines():
-    layer = Layer(Attention(4, 2, 8, bias=True), Rope(1e4), FeedForward(dense=Dense(16)))
+    layer = Layer(Attention(4, 2, 8, bias=True), FeedForward(dense=Dense(16)), rope=Rope(1e4))
     chosen = [row.names[0] for row in parse(LAYER) if holds(row.condition, layer) and "bias" in row.composed]
     assert chosen == [("self_attn.q_proj.bias", "self_attn.k_proj.bias", "self_attn.v_proj.bias")]
 
@@ -125,13 +127,13 @@ def test_a_broken_line_is_an_error(line: str):
     ],
 )
 def test_headings_read_the_parts(condition: str, expected: bool):
-    layer = Layer(Attention(4, 2, 8), Rope(1e4), FeedForward(dense=Dense(16)))
+    layer = Layer(Attention(4, 2, 8), FeedForward(dense=Dense(16)), rope=Rope(1e4))
     assert holds(condition, layer) is expected
 
 
 def test_a_heading_about_no_field_is_an_error():
     with pytest.raises(AttributeError, match="atention"):
-        holds("atention.bias", Layer(Attention(4, 2, 8), Rope(1e4), FeedForward(dense=Dense(16))))
+        holds("atention.bias", Layer(Attention(4, 2, 8), FeedForward(dense=Dense(16)), rope=Rope(1e4)))
 
 
 @pytest.mark.parametrize("name", ["gemma4_26b_a4b", "gemma4_31b"])

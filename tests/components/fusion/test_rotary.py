@@ -1,34 +1,9 @@
-"""Frequencies and positions, against transformers' own and by definition."""
+"""Positions and rotations, by definition."""
 
-import pytest
 import torch
 from torch.testing import assert_close
 
-from adapters.parity.oracle import build_oracle
-from components.fusion.rotary import inverse_frequencies, position_ids_of, rotation
-from components.language.gpt import rotation_frequencies
-from tests.parity.shipped_spec import tiny_graph
-
-
-@pytest.mark.parametrize("kind", ["sliding_attention", "full_attention"])
-def test_frequencies_are_transformers_own_bits(kind):
-    graph = tiny_graph(0)
-    table = build_oracle(graph).model.language_model.rotary_emb
-    layer = graph.decoder().config.layers.kinds[kind]
-    ours = inverse_frequencies(layer.attention.head_dim, layer.rope.theta, layer.rope.partial)
-    assert torch.equal(ours, getattr(table, f"{kind}_inv_freq"))
-
-
-def test_partial_stands_still_behind_its_share():
-    frequencies = inverse_frequencies(16, 10_000.0, 0.25)
-    assert frequencies[:2].gt(0).all()
-    assert frequencies[2:].eq(0).all()
-
-
-def test_all_kinds_lie_side_by_side():
-    section = tiny_graph(0).decoder().config
-    widths = [layer.attention.head_dim // 2 for layer in section.layers.kinds.values()]
-    assert rotation_frequencies(section).shape == (sum(widths),)
+from components.fusion.rotary import RotationTable, position_ids_of, rotation
 
 
 def test_positions_restart_at_documents():
@@ -39,8 +14,25 @@ def test_positions_restart_at_documents():
 
 
 def test_rotation_is_cosine_then_sine():
-    turned = rotation(torch.tensor([[0, 1, 2]]), torch.tensor([1.0, 0.5]), torch.float32)
+    turned = rotation(torch.tensor([[0, 1, 2]]), RotationTable(torch.tensor([1.0, 0.5])), torch.float32)
     assert turned.shape == (2, 3, 1, 1, 2)
     angles = torch.tensor([[0.0, 0.0], [1.0, 0.5], [2.0, 1.0]])
     assert_close(turned[0, :, 0, 0], angles.cos())
     assert_close(turned[1, :, 0, 0], angles.sin())
+
+
+def test_each_column_takes_its_own_axis_and_factor():
+    positions = torch.tensor([[[1, 2]], [[3, 4]], [[5, 6]]])  # [axes, batch, seq]
+    table = RotationTable(torch.ones(3), torch.tensor([1.0, 2.0, 1.0]), torch.tensor([0, 2, 1]))
+    turned = rotation(positions, table, torch.float32)
+    assert turned.shape == (2, 2, 1, 1, 3)
+    angles = torch.tensor([[1.0, 5.0, 3.0], [2.0, 6.0, 4.0]])
+    assert_close(turned[0, :, 0, 0], angles.cos() * torch.tensor([1.0, 2.0, 1.0]))
+    assert_close(turned[1, :, 0, 0], angles.sin() * torch.tensor([1.0, 2.0, 1.0]))
+
+
+def test_one_position_stands_for_all_axes():
+    positions = torch.tensor([[0, 3, 7]])
+    table = RotationTable(torch.rand(4), axes=torch.tensor([0, 1, 2, 0]))
+    every = rotation(positions.expand(3, 1, 3), table, torch.float32)
+    assert torch.equal(rotation(positions, table, torch.float32), every)
