@@ -10,8 +10,9 @@ from adapters.init.fields import Fields
 from adapters.init.files import stored
 from adapters.init.inspection import TEXT, Inspected
 from adapters.init.placement import embedding_scale, mask_rule, placement_mode, positions
-from adapters.init.probe import PLACEHOLDER_KEYS, Placed, Probe, ProbeError, probe_decoder, probe_features
+from adapters.init.probe import Placed, Probe, ProbeError, probe_decoder, probe_features
 from adapters.init.projector import projector_node, takes_rows
+from adapters.parity.suspect_edges import PLACEHOLDER_KEYS
 from adapters.parity.taken_rows import Taken, taken_rows
 
 DECODER = "language_model"

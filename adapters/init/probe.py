@@ -16,7 +16,6 @@ from adapters.parity.pictures import BatchError
 from adapters.parity.recording import Call, recording
 
 GRIDS = ((2, 3), (2, 2))  # sides of test pictures of any size, in feature rows
-PLACEHOLDER_KEYS = ("image_token_id", "image_token_index")
 BEFORE, AFTER, TEXT_TOKEN = 3, 12, 5
 
 
