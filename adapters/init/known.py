@@ -40,7 +40,8 @@ def known(config: dict[str, Any]) -> Shipped | None:
     """The shipped spec that stands for a plain configuration, its text model included."""
     architecture, text = architecture_of(config), (config.get(TEXT) or {}).get("model_type")
     return next(
-        (each for each in shipped() if architecture in each.architectures and (not each.text or text in each.text)), None
+        (each for each in shipped() if architecture in each.architectures and (not each.text or text in each.text)),
+        None,
     )
 
 

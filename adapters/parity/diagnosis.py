@@ -41,9 +41,7 @@ def diagnose(pair: "Pair", run: Any, parting: Parting | None) -> tuple[str, ...]
     return ()
 
 
-def _stages(
-    pair: "Pair", run: Any, parting: Parting | None, ours: Side, oracle: Side
-) -> Iterator[Iterator[Suspect]]:
+def _stages(pair: "Pair", run: Any, parting: Parting | None, ours: Side, oracle: Side) -> Iterator[Iterator[Suspect]]:
     graph, batch = pair.graph, pair.batch
     yield wrong_token(graph, pair.oracle)
     yield wrong_encoders(graph, ours, oracle, pair.oracle)

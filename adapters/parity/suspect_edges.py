@@ -56,11 +56,15 @@ def wrong_encoders(graph: "Graph", ours: Side, oracle: Side, model: Any) -> Iter
         if graph.component(name).role != "projector" or node.weights is None:
             continue
         if name not in oracle.calls:
-            yield Suspect(f"nodes.{name}.weights", f"transformers' model has no {node.weights} that is run on pictures.")
+            yield Suspect(
+                f"nodes.{name}.weights", f"transformers' model has no {node.weights} that is run on pictures."
+            )
         elif name not in ours.calls or not alike(_read(ours.calls[name]), _read(oracle.calls[name])):
             yield from _wrong_rows(graph, name, ours, oracle, model)
         elif not alike(_made(ours.calls[name]), _made(oracle.calls[name])):
-            message = "it reads the rows that transformers' projector reads and makes others of them. Compare class and args."
+            message = (
+                "it reads the rows that transformers' projector reads and makes others of them. Compare class and args."
+            )
             yield Suspect(f"nodes.{name}", message)
 
 
@@ -74,7 +78,9 @@ def _made(call: Call) -> Tensor:
 
 def _wrong_rows(graph: "Graph", name: str, ours: Side, oracle: Side, model: Any) -> Iterator[Suspect]:
     """Which rows of the tower transformers' projector reads, and how that is said."""
-    edge = next((edge for edge in graph.edges_to(name) if isinstance(edge, DataEdge) and edge.source.owner in graph.nodes), None)
+    edge = next(
+        (edge for edge in graph.edges_to(name) if isinstance(edge, DataEdge) and edge.source.owner in graph.nodes), None
+    )
     tower = edge.source.owner if edge else ""
     if edge is None or tower not in oracle.calls:
         yield Suspect(f"nodes.{name}", "its input is not what transformers' projector reads.")
@@ -84,7 +90,9 @@ def _wrong_rows(graph: "Graph", name: str, ours: Side, oracle: Side, model: Any)
     items = len(first) if len(wanted) == len(first) else None
     right = taken_rows(model.get_submodule(str(node.weights)), oracle.calls[tower], items, wanted)
     if right is None:
-        yield Suspect(f"nodes.{tower}", "its rows are not those that transformers' projector reads, nor is any of its outputs.")
+        yield Suspect(
+            f"nodes.{tower}", "its rows are not those that transformers' projector reads, nor is any of its outputs."
+        )
         return
     states = getattr(node.config, "hidden_states", None)
     said = Taken(
@@ -113,14 +121,22 @@ def wrong_embeddings(graph: "Graph", batch: "Batch", ours: Consumed, oracle: Con
     for edge in graph.edges:
         if isinstance(edge, EmbedEdge) and not alike(ours.embeddings[text], oracle.embeddings[text]):
             by = factor(ours.embeddings[text], oracle.embeddings[text])
-            said = f"transformers' embeddings of text are the spec's times {by:.6g}." if by else "embeddings of text differ."
+            said = (
+                f"transformers' embeddings of text are the spec's times {by:.6g}."
+                if by
+                else "embeddings of text differ."
+            )
             yield Suspect(f"{edge_path(graph, edge)}.scale", said)
         if isinstance(edge, ScatterEdge):
             here = places & batch.attention_mask
             mine, theirs = ours.embeddings[here], oracle.embeddings[here]
             if not alike(mine, theirs):
                 by = factor(mine, theirs)
-                said = f"transformers' rows are the spec's times {by:.6g}" if by else "other rows stand at the placeholders"
+                said = (
+                    f"transformers' rows are the spec's times {by:.6g}"
+                    if by
+                    else "other rows stand at the placeholders"
+                )
                 yield Suspect(edge_path(graph, edge), f"{said}: compare its mode ({edge.mode}) and the order of rows.")
 
 
@@ -138,7 +154,9 @@ def wrong_masks(graph: "Graph", batch: "Batch", ours: Consumed, oracle: Consumed
                 continue
             row, query, key = (int(number) for number in differing.nonzero()[0])
             words = [names.get(int(batch.input_ids[row, place]), "text") for place in (query, key)]
-            does, does_not = ("transformers", "the spec") if oracle.masks[kind][row, query, key] else ("the spec", "transformers")
+            does, does_not = (
+                ("transformers", "the spec") if oracle.masks[kind][row, query, key] else ("the spec", "transformers")
+            )
             message = (
                 f"{int(differing.sum())} cells differ. The first: {does} lets position {query} ({words[0]}) see position "
                 f"{key} ({words[1]}), {does_not} does not."
@@ -154,7 +172,9 @@ def wrong_positions(graph: "Graph", batch: "Batch", oracle: Side) -> Iterator[Su
             continue
         if theirs.ndim != 2:
             shape = " x ".join(map(str, theirs.shape))
-            yield Suspect(f"{edge_path(graph, edge)}.rule", f"transformers' positions are [{shape}]: more than one a token.")
+            yield Suspect(
+                f"{edge_path(graph, edge)}.rule", f"transformers' positions are [{shape}]: more than one a token."
+            )
             continue
         first = int(theirs[0, 0])
         if first != edge.offset:

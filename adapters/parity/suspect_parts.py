@@ -20,11 +20,21 @@ if TYPE_CHECKING:
 LAYER = re.compile(r"\.decoder\.layers\.(\d+)\.(.*)")
 PARTS = (
     ("input", "mlp.input_norm", "norms", "what attention gives is normed, or added to the residual, otherwise."),
-    ("input", "mlp.dense.linear_fc1", "norms", "the dense branch reads something else: compare norms and ffn.branch_norms."),
+    (
+        "input",
+        "mlp.dense.linear_fc1",
+        "norms",
+        "the dense branch reads something else: compare norms and ffn.branch_norms.",
+    ),
     ("input", "mlp.shared_expert.linear_fc1", "ffn.experts.shared", "the shared expert reads something else."),
     ("input", "mlp.shared_expert.linear_fc2", "activation", ""),
     ("input", "mlp.dense.linear_fc2", "activation", ""),
-    ("input", "mlp.experts_norm", "ffn.experts.router", "experts give something else: compare how they are chosen and weighed."),
+    (
+        "input",
+        "mlp.experts_norm",
+        "ffn.experts.router",
+        "experts give something else: compare how they are chosen and weighed.",
+    ),
     ("input", "mlp.dense_norm", "activation", ""),
     ("input", "mlp.output_norm", "ffn.join", "the branches meet otherwise."),
     ("input", "self_attention.output_norm", "norms", "what attention gives is normed otherwise."),
@@ -42,7 +52,9 @@ def wrong_part_of_layer(graph: "Graph", parting: Parting, ours: Side, oracle: Si
         yield from _end(graph, len(order) - 1)
         return
     if parting.side == "output" and parting.at.endswith(("norm", "layernorm")):
-        yield Suspect(f"{sizes}.norm_eps", f"{parting.at} makes other numbers of the same: compare norm_eps and norm_weight.")
+        yield Suspect(
+            f"{sizes}.norm_eps", f"{parting.at} makes other numbers of the same: compare norm_eps and norm_weight."
+        )
         return
     if found is None:
         return
@@ -55,7 +67,9 @@ def wrong_part_of_layer(graph: "Graph", parting: Parting, ours: Side, oracle: Si
         if (side, name) == (parting.side, module):
             if key == "activation":
                 said = decoder.config.config.activation
-                yield Suspect(f"{sizes}.activation", f"{said} is not what transformers computes between the two projections.")
+                yield Suspect(
+                    f"{sizes}.activation", f"{said} is not what transformers computes between the two projections."
+                )
             elif key == "end":
                 yield from _end(graph, index - 1)
             else:
@@ -73,7 +87,9 @@ def _end(graph: "Graph", index: int) -> Iterator[Suspect]:
         where = f"nodes.{decoder.name}.layers.ffns.{layers.ffn_order[index]}" if layers.ffn_order else f"{kind}.ffn"
         yield Suspect(f"{where}.experts.router", f"{message}, and with two branches how they meet.")
     else:
-        message = f"layer {index} ends otherwise: compare norms ({layer.norms}) and output_scale ({layer.output_scale})."
+        message = (
+            f"layer {index} ends otherwise: compare norms ({layer.norms}) and output_scale ({layer.output_scale})."
+        )
         yield Suspect(f"{kind}.output_scale", message)
 
 
@@ -81,12 +97,16 @@ def _attention(path: str, kind: str, ours: Side, oracle: Side) -> Iterator[Suspe
     """Rotation, norms of heads, values, scale or cap of the first layer of a kind."""
     mine, theirs = ours.heads.get(kind), oracle.heads.get(kind)
     if mine is None or theirs is None:
-        yield Suspect(path, "attention of these layers gives something else: compare rope, attention.scale and softcap.")
+        yield Suspect(
+            path, "attention of these layers gives something else: compare rope, attention.scale and softcap."
+        )
         return
     if not alike(mine.products, theirs.products):
         yield from _products(path, mine, theirs)
     if not alike(mine.value, theirs.value):
-        yield Suspect(f"{path}.attention.v_norm", f"values differ{_times(mine.value, theirs.value)}: compare v_norm and values.")
+        yield Suspect(
+            f"{path}.attention.v_norm", f"values differ{_times(mine.value, theirs.value)}: compare v_norm and values."
+        )
     if abs(mine.scale - theirs.scale) > 1e-6 * abs(theirs.scale):
         message = f"transformers multiplies query·key by {theirs.scale:.6g}, the spec by {mine.scale:.6g}."
         yield Suspect(f"{path}.attention.scale", message)
@@ -103,7 +123,9 @@ def _products(path: str, mine: Heads, theirs: Heads) -> Iterator[Suspect]:
             yield Suspect(f"{path}.attention.{key}", f"{words} have other lengths{_times(one, other)}: compare {key}.")
             return
     pairs = _turned(mine.query, theirs.query)
-    message = f"queries and keys have the right lengths and point elsewhere: {pairs} columns of a head rotate otherwise."
+    message = (
+        f"queries and keys have the right lengths and point elsewhere: {pairs} columns of a head rotate otherwise."
+    )
     yield Suspect(f"{path}.rope", message)
 
 
@@ -138,4 +160,6 @@ def wrong_head(graph: "Graph", ours: Tensor, oracle: Tensor, model: Any) -> Iter
         return
     by = factor(ours, oracle)
     said = f"transformers' are ours times {by:.6g}" if by else "no factor turns ours into transformers'"
-    yield Suspect(path, f"hidden states agree, logits do not ({said}): compare the cap and whether the table is shared.")
+    yield Suspect(
+        path, f"hidden states agree, logits do not ({said}): compare the cap and whether the table is shared."
+    )

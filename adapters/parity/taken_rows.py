@@ -27,7 +27,6 @@ class Taken:
     layers: int | tuple[int, ...] | None = None
     operations: tuple[Pack, ...] = ()
 
-
     def words(self) -> str:
         """As a sentence holds it."""
         rows = f"field {self.output}" if self.layers is None else f"hidden states {self.layers}"
