@@ -59,8 +59,8 @@ check: $(STAMP) ## what CI runs besides the tests: format, lint, types, import c
 	$(BIN)/lint-imports
 
 cards: $(STAMP) ## write docs/models/: parity with transformers, layouts against one rank; then the slow tests
-	for spec in $(SPECS); do $(BIN)/vlm-composer parity $$spec --card docs/models || exit 1; done
-	for spec in $(SPECS); do $(BIN)/vlm-composer prove $$spec --layout all --write docs/models || exit 1; done
+	$(BIN)/vlm-composer parity $(SPECS) --card docs/models
+	$(BIN)/vlm-composer prove $(SPECS) --layout all --write docs/models
 	$(PYTEST) -m slow $(APART)
 	$(PYTEST) -m slow $(WORLDS)
 

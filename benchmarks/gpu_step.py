@@ -100,7 +100,7 @@ def _peer(graph: Graph, batch: Batch) -> Iterator[tuple[torch.nn.Module, Callabl
     import transformers
 
     assert graph.hf is not None
-    architecture = getattr(transformers, graph.hf.architecture)
+    architecture = getattr(transformers, str(graph.architecture))
     kernels = {"attn_implementation": "sdpa", "experts_implementation": "grouped_mm"}
     with torch.device("cuda"):
         model = architecture._from_config(to_hf_config(graph.hf_config), dtype=torch.bfloat16, **kernels)  # noqa: SLF001

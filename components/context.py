@@ -23,15 +23,18 @@ class CoreAttention:
     heads: int
     kv_heads: int
     head_dim: int
+    """Of queries and keys."""
+    value_dim: int
     scale: float
+    softcap: float | None = None
 
 
 CoreAttentionFactory = Callable[[CoreAttention, "nn.Module"], "nn.Module"]
 """From what is needed, and a module that gives it by a dense mask, to that module or one that gives the same faster.
 
-Both are called with queries [S, B, N, D], keys and values [S, B, G, D] and mask metadata [B, F, S]; they return
-[S, B, N * D], and agree at real tokens. Under context parallelism the given module is used as it is: it also takes
-queries that are fewer than keys, and which key the first of them belongs to.
+Both are called with queries [S, B, N, D], keys [S, B, G, D], values [S, B, G, V] and mask metadata [B, F, S]; they
+return [S, B, N * V], and agree at real tokens. Under context parallelism the given module is used as it is: it also
+takes queries that are fewer than keys, and which key the first of them belongs to.
 """
 
 

@@ -8,6 +8,7 @@ by layer index, and keeps the values of the remaining layers as globals. Rules o
     kinds.<kind>.head_dim beside a global `null`       derived from other fields: given back only if changed
     kinds.<kind>.rope, no global `rope_parameters`     one rope per kind
     kinds.<kind>.rope beside a global `null`           one rope for all kinds, repeated for reading
+    mlp_layer_types                                    dense or sparse for every layer (`components.feed_forward_kinds`)
 
 Source: transformers 5.23 integrations/heterogeneity/configuration_utils.py, modeling_rope_utils.py.
 """
@@ -15,6 +16,8 @@ Source: transformers 5.23 integrations/heterogeneity/configuration_utils.py, mod
 from copy import deepcopy
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
+
+from components.feed_forward_kinds import FIELD, feed_forward_kinds
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig
@@ -68,8 +71,10 @@ def _build(cls: type["PreTrainedConfig"], plain: dict[str, Any]) -> "PreTrainedC
         if isinstance(value := settings.get(key), dict):
             # An AutoConfig slot is filled by whatever model_type the sub-config names; a class slot is that class.
             exact = issubclass(slot.config_class, PreTrainedConfig)
+            value = value if exact else _renamed(cls, key, value)
             named = slot.config_class if exact else _config_class(value.get("model_type", slot.model_type))
             settings[key] = _build(named, value)
+    _feed_forward_kinds_back(cls, settings)
     kinds = plain.get("kinds")
     if not kinds:
         return _construct(cls, settings)
@@ -83,6 +88,33 @@ def _build(cls: type["PreTrainedConfig"], plain: dict[str, Any]) -> "PreTrainedC
         # Some classes invent per-layer values when given none; that all layers agree is then a value to give.
         config = _construct(cls, settings | {"per_layer_config": {}})
     return config
+
+
+def _renamed(cls: type["PreTrainedConfig"], key: str, value: dict[str, Any]) -> dict[str, Any]:
+    """A sub-config under transformers' name of its model, where `cls` knows one that was published before."""
+    from huggingface_hub.errors import StrictDataclassError
+    from transformers import CONFIG_MAPPING
+
+    model_type = value.get("model_type")
+    if not isinstance(model_type, str) or model_type in CONFIG_MAPPING:
+        return value
+    try:
+        found = getattr(cls(**{key: deepcopy(value)}), key)
+    except (StrictDataclassError, KeyError, TypeError, ValueError):
+        return value  # nor does `cls`
+    return value | {"model_type": found.model_type}
+
+
+def _feed_forward_kinds_back(cls: type["PreTrainedConfig"], settings: dict[str, Any]) -> None:
+    """Classes without the field have others that say the same."""
+    if FIELD not in settings or FIELD in {field.name for field in fields(cls)}:
+        return
+    kinds, said = settings.pop(FIELD), feed_forward_kinds(settings)
+    if kinds != said:
+        raise HfConfigError(
+            f"{FIELD} is {kinds}, but {cls.__name__} takes the kinds of layers from other fields, which say {said}: "
+            f"change those (moe_layers, mlp_only_layers and decoder_sparse_step, or first_k_dense_replace)"
+        )
 
 
 def _number(value: Any) -> Any:

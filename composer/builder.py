@@ -71,7 +71,7 @@ class Builder:
         return self._add("inputs", name, {"type": type, "shape": list(shape), "optional": optional})
 
     def node(self, name: str, component: str, /, *, weights: str | None = None, **config: Any) -> Self:
-        """A tower, a projector or the decoder; `config` is its component's section."""
+        """A tower, a projector or the decoder; `config` is its component's section, and `checkpoint` if it has one."""
         return self._add("nodes", name, {"component": component, "weights": weights, **_section(config)})
 
     def edge(self, kind: str, source: str | Ref, target: str | Ref, /, **fields: Any) -> Self:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
+import attrs
 from attrs import define, field
 
 from composer import masks
@@ -33,7 +34,7 @@ from composer.stages import FreezeStage
 from composer.suggestion import nearest, suggestion
 from composer.tree import Tree
 
-_HEAD = ("component", "weights")
+_HEAD = ("component", "weights", "checkpoint")
 _STEP = re.compile(r"[\w-]+")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
@@ -78,7 +79,8 @@ def read_document(tree: Tree, collector: Collector) -> Reading:
     if section is not None and section.value is not None:
         hf = collector.attempt(reader_of(HfDocument), section, ("hf",))
         if hf is not FAILED:
-            values["hf"] = HfSection(hf.architecture, hf.requires, hf.default, hf.also, hf.stored, hf.text)
+            kept = attrs.asdict(hf, recurse=False, filter=lambda field, _: field.name != "config")
+            values["hf"] = HfSection(**kept)
     values["tokens"] = dict(_tokens(tree, collector, reading))
     values["inputs"] = dict(_inputs(tree, collector, reading))
     values["nodes"] = dict(_nodes(tree, collector, reading))
@@ -201,11 +203,11 @@ def _read_node(tree: Tree, path: Path) -> Node:
     if component is None or component.value not in known:
         # What is wrong with the component's name is a finding of the checks.
         collector.close()
-        return Node(str(path[-1]), node.component, None, node.weights)
+        return Node(str(path[-1]), node.component, None, node.weights, node.checkpoint)
     read_config = partial(read_fields, known[component.value].config, beside=(*_HEAD, "when"))
     config = collector.attempt(read_config, tree, path)
     collector.close()
-    return Node(str(path[-1]), node.component, config, node.weights)
+    return Node(str(path[-1]), node.component, config, node.weights, node.checkpoint)
 
 
 def _read_edge(tree: Tree, path: Path) -> Edge:

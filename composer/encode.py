@@ -46,7 +46,8 @@ def encode(value: Any) -> Any:
 
 
 def _encode_node(node: Node) -> dict[str, Any]:
-    return {"component": node.component, "weights": encode(node.weights), **encode(node.config)}
+    own = {} if node.checkpoint is None else {"checkpoint": encode(node.checkpoint)}
+    return {"component": node.component, "weights": encode(node.weights), **own, **encode(node.config)}
 
 
 def _encode_edge(edge: Edge) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from composer.origins import Origins
 from composer.registry import Component, Ports, components
 from composer.stages import FreezeStage
 
-__all__ = ["Edge", "Graph", "HfSection", "Input", "Node", "Ref", "Stored"]
+__all__ = ["Compose", "Edge", "Graph", "HfSection", "Input", "Node", "Ref", "Stored"]
 
 OUT = "out"
 IN = "in"
@@ -30,12 +30,16 @@ class Input:
 
 @frozen
 class Node:
-    """A component with its configuration. `weights` is the prefix of its tensors in a Hugging Face checkpoint."""
+    """A component with its configuration. `weights` is the prefix of its tensors in a Hugging Face checkpoint.
+
+    `checkpoint` is where its weights come from, if not from the model's own: a part of `hf.compose`, or a directory.
+    """
 
     name: str
     component: str
     config: Any
     weights: str | None = None
+    checkpoint: str | None = None
 
 
 @frozen
@@ -49,25 +53,75 @@ class Stored:
             "fits is taken."
         },
     )
-    experts: Literal["stacked", "each"] = field(
+    words: dict[str, str] = field(
+        factory=dict,
+        metadata={
+            "description": "Dotted words anywhere inside names in memory, each with what stands there in the files."
+        },
+    )
+    experts: Literal["stacked", "each", "transposed"] = field(
         default="stacked",
         metadata={
             "description": "stacked: all experts of a layer in one tensor, gate and up together, as in memory. each: "
-            "gate_proj, up_proj and down_proj of every expert."
+            "gate_proj, up_proj and down_proj of every expert. transposed: in one tensor, [E, H, 2I] and [E, I, H]. "
+            "Files that hold such a tensor the other way round are read too."
         },
     )
 
 
 @frozen
-class HfSection:
-    """The Hugging Face model class a spec stands for, the version it needs, its configurations, and its files."""
+class Compose:
+    """The configuration of a model that no checkpoint is, put together from others'."""
 
-    architecture: str
+    parts: dict[str, str] = field(
+        metadata={
+            "description": "Sections of the configuration, each with whose it is: a JSON file like `default`, a "
+            "checkpoint's directory or hub id; its section of the same name, or the one after #, or all of it."
+        }
+    )
+    own: dict[str, Any] = field(factory=dict, metadata={"description": "Fields beside the parts."})
+    new_tokens: tuple[str, ...] = field(
+        default=(),
+        metadata={
+            "description": "Fields that hold ids of new tokens: the first ones behind the vocabulary of `text_config`, "
+            "which grows. Their rows start as the mean of the others."
+        },
+    )
+    vocab_multiple: int = field(
+        default=1,
+        metadata={"description": "With new_tokens: the vocabulary is filled up with spare rows to a multiple of this."},
+    )
+
+
+@frozen
+class HfSection:
+    """The Hugging Face model classes a spec stands for, the version they need, their configurations, and files."""
+
+    architecture: str | tuple[str, ...] | None = None
     requires: str | None = None
     default: str | None = None
     also: tuple[str, ...] = ()
     stored: Stored | None = None
     text: tuple[str, ...] = ()
+    compose: Compose | None = None
+
+    @property
+    def architectures(self) -> tuple[str, ...]:
+        """The classes, as a tuple."""
+        if self.architecture is None:
+            return ()
+        return (self.architecture,) if isinstance(self.architecture, str) else self.architecture
+
+    def architecture_of(self, config: dict[str, Any]) -> str | None:
+        """The class that a configuration is of: the only one, or by `architectures`, or by `model_type`."""
+        if len(self.architectures) == 1:
+            return self.architectures[0]
+        named = config.get("architectures") or []
+        kind = str(config.get("model_type", "")).replace("_", "")
+        found = [name for name in self.architectures if name in named]
+        # As transformers names its classes: qwen3_vl_moe, Qwen3VLMoeForConditionalGeneration.
+        found += [name for name in self.architectures if not named and name.partition("For")[0].lower() == kind]
+        return found[0] if found else None
 
 
 @frozen
@@ -89,6 +143,11 @@ class Graph:
     hf_config: dict[str, Any] = field(factory=dict)
     stages: dict[str, FreezeStage] = field(factory=dict)
     origins: Origins | None = field(default=None, eq=False, repr=False)
+
+    @property
+    def architecture(self) -> str | None:
+        """The Hugging Face model class of the graph's configuration; None if there is none."""
+        return None if self.hf is None else self.hf.architecture_of(self.hf_config)
 
     @cached_property
     def _ends(self) -> dict[str, tuple[Edge, ...]]:
@@ -145,6 +204,16 @@ class Graph:
     def ports(self, node: str) -> Ports:
         """The ports of a node, from its configuration."""
         return self.component(node).ports(self.nodes[node].config)
+
+    def weight_names(self, node: str) -> tuple[str, ...]:
+        """Beginnings of the names of a node's tensors in transformers' memory, or the names themselves."""
+        weights = self.nodes[node].weights
+        if weights is None:
+            return ()
+        known = components().get(self.nodes[node].component)
+        if known is None or known.tensors is None:
+            return (weights,)
+        return tuple(f"{weights}.{tensor}" for tensor in known.tensors(self.nodes[node].config))
 
     def decoder(self) -> Node:
         """The one node whose component has the role decoder.

@@ -11,35 +11,53 @@ from typing import Any
 from attrs import define, evolve, field
 
 from composer.checks import findings
-from composer.decode import Collector
+from composer.composed_config import ComposeError, Configuration, Sources, compose_from
+from composer.decode import Collector, DecodeError, reader_of
 from composer.document import Reading, read_document
 from composer.errors import Location, Problem, SpecError
 from composer.finding import Finding
-from composer.graph import Graph
+from composer.graph import Compose, Graph
 from composer.interpolate import interpolate
 from composer.origins import Origins, renumber
 from composer.overrides import Override, apply_to_hf, apply_to_tree, parse_overrides
+from composer.path import format_path
 from composer.source import read_tree
+from composer.suggestion import suggestion
 from composer.tree import Tree
 from composer.when import prune
 
 
-def load(path: str | Path, *, hf: Mapping[str, Any] | None = None, overrides: Sequence[str] = ()) -> Graph:
+def load(
+    path: str | Path,
+    *,
+    hf: Mapping[str, Any] | None = None,
+    overrides: Sequence[str] = (),
+    parts: Mapping[str, str] = {},
+    configuration: Configuration | None = None,
+) -> Graph:
     """Read and check a spec.
 
     Args:
         path: the YAML file; its name, as given here, is what errors quote.
-        hf: the plain configuration of a checkpoint; None: the spec's own `hf.config` or `hf.default`.
+        hf: the plain configuration of a checkpoint; None: the spec's own `hf.config`, `hf.compose` or `hf.default`.
         overrides: `path=value` each, see `composer.overrides`.
+        parts: sources in place of those of `hf.compose.parts`, by name.
+        configuration: reads the plain configuration of a directory or hub id among the sources.
 
     Raises:
         SpecError: everything that is wrong with it, sorted by line.
     """
-    return loads(_read(Path(path), str(path)), file=str(path), hf=hf, overrides=overrides)
+    sources = Sources(dict(parts), configuration)
+    return loads(_read(Path(path), str(path)), file=str(path), hf=hf, overrides=overrides, sources=sources)
 
 
 def loads(
-    text: str, *, file: str = "<text>", hf: Mapping[str, Any] | None = None, overrides: Sequence[str] = ()
+    text: str,
+    *,
+    file: str = "<text>",
+    hf: Mapping[str, Any] | None = None,
+    overrides: Sequence[str] = (),
+    sources: Sources = Sources(),  # noqa: B008 (frozen)
 ) -> Graph:
     """Read and check a spec given as text; `hf.default` is relative to the folder of `file`, which need not exist.
 
@@ -47,7 +65,7 @@ def loads(
         SpecError: everything that is wrong with it, sorted by line.
     """
     with _without_garbage_collection():
-        source = _Source(file, text)
+        source = _Source(file, text, sources)
         tree, found = read_tree(text, file)
         source.problems += found
         graph = _resolve(source, tree, hf, overrides)
@@ -60,6 +78,7 @@ def loads(
 class _Source:
     file: str
     text: str
+    sources: Sources
     problems: list[Problem] = field(factory=list)
 
     def error(self) -> SpecError:
@@ -125,7 +144,11 @@ def _hf_config(
     if not section.is_mapping:
         problem = Problem(section.location, "hf", "a mapping is expected: the architecture and its configuration.")
         raise SpecError([*source.problems, problem], {source.file: source.text})
-    inline, default = section.child("config"), section.child("default")
+    inline, default, composed = (section.child(key) for key in ("config", "default", "compose"))
+    parts = source.sources.parts
+    if parts and (given is not None or inline is not None or composed is None or not composed.is_mapping):
+        message = "parts of a configuration are given, but this one is not put together from parts (hf.compose)."
+        raise SpecError([*source.problems, Problem(section.key_location, "hf", message)], {source.file: source.text})
     if given is not None:
         config = deepcopy(dict(given))
     elif inline is not None and inline.is_mapping:
@@ -133,6 +156,8 @@ def _hf_config(
         inline, found = interpolate(inline, None, ("hf", "config"))
         source.problems += found
         config = inline.plain()
+    elif composed is not None and composed.is_mapping:
+        config = _composed(source, section, composed)
     elif default is not None and isinstance(default.value, str):
         config = _default_config(source, default)
     else:
@@ -141,6 +166,27 @@ def _hf_config(
     config, found = apply_to_hf(config, changes)
     source.problems += found
     return config
+
+
+def _composed(source: _Source, section: Tree, composed: Tree) -> dict[str, Any]:
+    """The configuration that `hf.compose` describes; its sources become those that were given."""
+    named = composed.child("parts")
+    if named is not None and named.is_mapping:
+        for name, given in source.sources.parts.items():
+            if name not in named.value:
+                message = f"there is no part {name}.{suggestion(name, named.value)}"
+                raise SpecError([*source.problems, Problem(named.location, "hf.compose.parts", message)])
+            named.value[name] = named.value[name].with_value(given)
+    try:
+        return compose_from(reader_of(Compose)(composed, ("hf", "compose")), Path(source.file), source.sources)
+    except DecodeError as error:
+        found = error.problems
+    except ComposeError as error:
+        place = composed
+        for key in error.key:
+            place = place.child(key) or place
+        found = [Problem(place.location, format_path(("hf", "compose", *error.key)), str(error))]
+    raise SpecError([*source.problems, *found], {source.file: source.text})
 
 
 def _default_config(source: _Source, default: Tree) -> dict[str, Any]:

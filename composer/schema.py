@@ -14,7 +14,7 @@ import attrs
 from attrs import Attribute, field, frozen
 
 from composer.edges import KINDS
-from composer.graph import Edge, Input, Node, Stored
+from composer.graph import Compose, Edge, Input, Node, Stored
 from composer.path import Path
 from composer.registry import components
 from composer.stages import FreezeStage
@@ -33,7 +33,11 @@ def _described(text: str, *, default: Any = attrs.NOTHING, factory: Callable[[],
 class HfDocument:
     """The Hugging Face model that the spec stands for."""
 
-    architecture: str = _described("Model class in transformers, as in `architectures` of a config.json.")
+    architecture: str | tuple[str, ...] | None = _described(
+        "Model class in transformers, as in `architectures` of a config.json; or a list, of which the configuration's "
+        "is used. null: none is this model, and it can be trained and saved, but not exported.",
+        default=None,
+    )
     requires: str | None = _described("Version of transformers that has it, as in transformers>=5.23.", default=None)
     default: str | None = _described(
         "Configuration used when none is given: a JSON file, relative to this file or to the shipped specs.",
@@ -49,6 +53,9 @@ class HfDocument:
     text: tuple[str, ...] = _described(
         "Text models that the decoder is, by the `model_type` of `text_config`; others are refused. Empty: any.",
         default=(),
+    )
+    compose: Compose | None = _described(
+        "Instead of `default`: the configuration is put together from those of several checkpoints.", default=None
     )
     config: dict[str, Any] | None = _described(
         "The configuration itself, instead of a file; a dumped spec holds the one it was resolved against.",
@@ -71,6 +78,10 @@ class NodeDocument:
 
     component: str = _described("What the node is: a registered component, as in vision.hf_tower.")
     weights: str | None = _described("Prefix of its tensors in a Hugging Face checkpoint.", default=None)
+    checkpoint: str | None = _described(
+        "The checkpoint its weights come from, if not the model's own: a name of `hf.compose.parts`, or a directory.",
+        default=None,
+    )
 
 
 @frozen

@@ -14,6 +14,7 @@ from adapters.cli.failure import is_for_people
 # Name, where it lives, what it does. The help lines stand here so that `--help` imports no command.
 COMMANDS = (
     ("ls", "adapters.cli.ls:ls", "List the shipped specs."),
+    ("init", "adapters.cli.init:init", "Write a commented spec for a checkpoint."),
     ("validate", "adapters.cli.validate:validate", "Check a spec; every problem is reported with its line."),
     ("show", "adapters.cli.show:show", "Draw a spec's graph."),
     ("dump", "adapters.cli.dump:dump", "Print a spec with everything filled in."),
@@ -21,6 +22,7 @@ COMMANDS = (
     ("parity", "adapters.cli.parity:parity", "Compare tiny models with transformers, gradient by gradient."),
     ("prove", "adapters.cli.prove:prove", "Perturb one feature row and check who may see it."),
     ("train", "adapters.cli.train:train", "Train a spec on a folder of pictures and conversations."),
+    ("compose", "adapters.cli.compose:compose", "Start a model from several checkpoints; account for every tensor."),
     ("import", "adapters.cli.weights:import_", "Turn a Hugging Face checkpoint into a composed one."),
     ("export", "adapters.cli.weights:export", "Turn a composed checkpoint into a Hugging Face one."),
     ("quickstart", "adapters.cli.quickstart:quickstart", "Teach a small model to read numbers in pictures."),
@@ -35,7 +37,7 @@ PLANS = (
     ("report", "adapters.cli.plan_report:report", "Draw a plan as one HTML page."),
 )
 
-BEFORE_TRAIN = 6.5
+BEFORE_TRAIN = 7.5
 
 # DeepSpeed's launcher says the rank a second time, before the command.
 DEEPSPEED_RANK = re.compile(r"--local[_-]rank=\d+")

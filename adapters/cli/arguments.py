@@ -1,18 +1,22 @@
 """Arguments that several commands share, and the graph they name."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 from cyclopts import Parameter
 
 from adapters.cli.failure import UsageError
-from composer import Graph, load
+from composer import Graph
 from composer.suggestion import suggestion
 
 Spec = Annotated[str, Parameter(help="A spec file, or the bare name of a shipped spec.")]
 Hf = Annotated[
     str | None,
-    Parameter(name="--hf", help="Checkpoint directory, hub id or config.json that gives the sizes [the spec's own]."),
+    Parameter(
+        name="--hf",
+        help="Checkpoint directory, hub id or config.json that gives the sizes [the spec's own]; part=checkpoint,… for "
+        "parts of a spec that is put together.",
+    ),
 ]
 Overrides = Annotated[
     list[str],
@@ -54,19 +58,6 @@ def existing(path: Path | None) -> None:
         raise UsageError(f"{path}: no such file or directory.")
 
 
-def plain_config(hf: str | None) -> dict[str, Any] | None:
-    """The plain configuration that `--hf` names; None without it, so that the spec's default is taken.
-
-    Raises:
-        HfConfigError: nothing is there, or it is no configuration.
-    """
-    if hf is None:
-        return None
-    from adapters.huggingface.config import plain
-
-    return plain(str(Path(hf).expanduser()))
-
-
 def load_graph(spec: str, hf: str | None, overrides: list[str]) -> Graph:
     """The graph that the shared arguments name.
 
@@ -75,4 +66,6 @@ def load_graph(spec: str, hf: str | None, overrides: list[str]) -> Graph:
         HfConfigError: no such configuration.
         SpecError: the spec has problems, each with its line.
     """
-    return load(spec_file(spec), hf=plain_config(hf), overrides=overrides)
+    from adapters.huggingface.configured import load_configured
+
+    return load_configured(spec_file(spec), hf, overrides)

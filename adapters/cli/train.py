@@ -14,6 +14,14 @@ from adapters.cli.training_flags import Flags
 from adapters.cli.training_job import Job
 from adapters.training.ranks import find_ranks
 
+Weights = Annotated[
+    list[str],
+    Parameter(
+        negative="",
+        help="Hugging Face checkpoint to start from, or node=checkpoint for each node, repeatable [as the spec says; "
+        "else fresh weights].",
+    ),
+]
 Launch = partial(Parameter, group="Processes")
 
 
@@ -25,7 +33,7 @@ def train(
     *,
     hf: Hf = None,
     set_: Overrides = [],  # noqa: B006 (cyclopts reads the default)
-    weights: Annotated[Path | None, Parameter(help="Hugging Face checkpoint to start from [fresh weights].")] = None,
+    weights: Weights = [],  # noqa: B006 (cyclopts reads the default)
     tokenizer: Annotated[Path | None, Parameter(help="Folder of tokenizer.json [that of the weights or data].")] = None,
     output: Annotated[Path, Parameter(name=["--output", "-o"], help="Folder of the run.")] = Path("runs/train"),
     freeze_plan: Annotated[Path | None, Parameter(help="What trains, from `plan freeze` [the settings' own].")] = None,

@@ -25,7 +25,7 @@ class Job:
     data: Path
     hf: str | None
     set_: list[str]
-    weights: Path | None
+    weights: list[str]
     tokenizer: Path | None
     output: Path
     dry_run: bool
@@ -40,12 +40,14 @@ class Job:
         from adapters.training.settings_file import load_settings
         from adapters.training.setup import check_settings
 
-        for path in (self.settings, self.data, self.weights, self.tokenizer, self.freeze_plan):
+        whole, _ = self.named_weights()
+        for path in (self.settings, self.data, whole, self.tokenizer, self.freeze_plan):
             existing(path)
         chosen = overridden(load_settings(self.settings), self.flags)
         if self.freeze_plan is not None:
             chosen = evolve(chosen, freeze_plan=str(self.freeze_plan))
-        graph = load_graph(self.spec, self.hf or (str(self.weights) if self.weights else None), self.set_)
+        graph = load_graph(self.spec, self.hf or (str(whole) if whole else None), self.set_)
+        self.sources(graph)
         check_settings(chosen, graph)
         check_processes(chosen, processes)
         if self.wandb is not None:
@@ -59,6 +61,19 @@ class Job:
             )
         return graph, chosen
 
+    def named_weights(self) -> "tuple[Path | None, dict[str, Path]]":
+        """What `--weights` names: a checkpoint of the whole model, or checkpoints of nodes."""
+        from adapters.huggingface.sources import parse_sources
+
+        return parse_sources(self.weights)
+
+    def sources(self, graph: "Graph") -> "Path | dict[str, Path]":
+        """Where weights come from: one checkpoint, or those of nodes, the spec's own among them."""
+        from adapters.huggingface.sources import sources_of
+
+        whole, nodes = self.named_weights()
+        return whole or sources_of(graph, nodes)
+
     def run(self, processes: int, resume: bool) -> None:
         """Train in this process, which may be one of several."""
         graph, chosen = self.prepare(processes, resume)
@@ -70,7 +85,7 @@ class Job:
             chosen,
             self.data,
             self.output,
-            weights=self.weights,
+            weights=self.sources(graph),
             tokenizer_dir=self.tokenizer,
             dry_run=self.dry_run,
             resume=resume,

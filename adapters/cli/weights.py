@@ -64,4 +64,4 @@ def export(
 
     model, graph = load_saved(source)
     export_weights(model, target, max_shard_bytes=int(max_shard_gb * 1e9))
-    print(f"{target}: {graph.hf.architecture if graph.hf else graph.name}")
+    print(f"{target}: {graph.architecture or graph.name}")

@@ -5,6 +5,7 @@ The form, and its inverse, are described in `components/hf_config.py`.
 
 from typing import Any
 
+from components.feed_forward_kinds import FIELD, feed_forward_kinds
 from components.hf_config import ROPE, HfConfigError, derived_values
 
 
@@ -23,6 +24,8 @@ def with_kinds(config: dict[str, Any]) -> dict[str, Any]:
     if not layer_types:
         return config
     config = {**config, "layer_types": layer_types}
+    if config.get(FIELD) is None and (kinds := feed_forward_kinds(config)) is not None:
+        config[FIELD] = kinds
     overrides = _by_kind(config["layer_types"], config.pop("per_layer_config", None) or {})
     ropes, nested = _ropes(config, overrides)
     # transformers keeps the values of layers without overrides as globals: such a kind comes first, for the way back.

@@ -41,24 +41,26 @@ def under_known_names(
 
 
 def _as_loaded(graph: Graph, names: Iterable[str]) -> dict[str, str]:
-    """Names in our files, by names that transformers reads as the same tensors.
-
-    Source: transformers 5.23 core_model_loading.py, `convert_and_load_state_dict_in_model`.
-    """
+    """Names in our files, by names that transformers reads as the same tensors."""
     import torch
     import transformers
-    from transformers.conversion_mapping import get_model_conversion_mapping
-    from transformers.core_model_loading import WeightRenaming, rename_source_key
 
-    architecture: Any = getattr(transformers, graph.hf.architecture, None) if graph.hf else None
+    architecture: Any = getattr(transformers, str(graph.architecture), None)
     if architecture is None:
         return {}
     with torch.device("meta"):
         model = architecture(to_hf_config(graph.hf_config))
+    return {name: stored_name(graph, memory) for name, memory in renamed_by(model, names).items()}
+
+
+def renamed_by(model: Any, names: Iterable[str]) -> dict[str, str]:
+    """Names in memory, by names in files, as transformers renames them while it loads `model`.
+
+    Source: transformers 5.23 core_model_loading.py, `convert_and_load_state_dict_in_model`.
+    """
+    from transformers.conversion_mapping import get_model_conversion_mapping
+    from transformers.core_model_loading import WeightRenaming, rename_source_key
+
     renamings = [each for each in get_model_conversion_mapping(model) if isinstance(each, WeightRenaming)]
     in_memory = model.state_dict()
-    found = {}
-    for name in names:
-        memory, _ = rename_source_key(name, renamings, [], model.base_model_prefix, in_memory)
-        found[name] = stored_name(graph, memory)
-    return found
+    return {name: rename_source_key(name, renamings, [], model.base_model_prefix, in_memory)[0] for name in names}

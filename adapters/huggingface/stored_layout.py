@@ -9,8 +9,13 @@ from collections.abc import Iterable
 from attrs import evolve
 
 from adapters.huggingface.rank_share import WHOLE, RankShare
-from adapters.huggingface.weight_map import Entry, weight_map
-from adapters.huggingface.weight_operations import each_half, each_whole
+from adapters.huggingface.weight_map import Entry, renamed, weight_map
+from adapters.huggingface.weight_operations import (
+    each_half,
+    each_whole,
+    stack_transposed_experts,
+    stack_transposed_gate_up,
+)
 from composer.graph import Graph, Stored
 
 ALONE = {"gate_up_proj": (("gate_proj", "up_proj"), each_half), "down_proj": (("down_proj",), each_whole)}
@@ -33,14 +38,17 @@ def stored_name(graph: Graph, name: str) -> str:
 
 
 def _renamed(name: str, stored: Stored) -> str:
-    fitting = [prefix for prefix in stored.names if name == prefix or name.startswith(f"{prefix}.")]
-    longest = max(fitting, key=len, default=None)
-    return name if longest is None else stored.names[longest] + name.removeprefix(longest)
+    found = renamed(name, stored.names)
+    for word, there in stored.words.items():
+        found = f".{found}.".replace(f".{word}.", f".{there}.")[1:-1]
+    return found
 
 
 def _stored(entry: Entry, stored: Stored, share: RankShare) -> Entry:
     if entry.split == "E" and stored.experts == "each":
         entry = _each_alone(entry, share)
+    elif entry.split == "E" and stored.experts == "transposed":
+        entry = _transposed(entry)
     names = tuple(_renamed(name, stored) for name in entry.names)
     return evolve(entry, names=names, aliases=tuple(_renamed(name, stored) for name in entry.aliases))
 
@@ -56,3 +64,11 @@ def _each_alone(entry: Entry, share: RankShare) -> Entry:
     assert entry.inside is not None
     # An expert's own tensor has one dimension fewer than the stack.
     return Entry(entry.composed, names, operation, f"E{entry.inside[0] - 1}")
+
+
+def _transposed(entry: Entry) -> Entry:
+    """An entry for all experts of a layer, whose stack lies transposed in the files, [E, H, 2I] and [E, I, H]."""
+    (name,) = entry.names
+    fused = name.endswith("gate_up_proj")
+    operation = stack_transposed_gate_up if fused else stack_transposed_experts
+    return evolve(entry, operation=operation, inside=(2, 2) if fused else (1, 1))

@@ -10,10 +10,18 @@ from typing import Any
 from attrs import evolve, frozen
 from torch import Tensor
 
-from adapters.huggingface.rank_share import WHOLE, RankShare
-from adapters.huggingface.weight_operations import LAYER_OPERATIONS, OPERATIONS, Operation, Piece, identity
-from adapters.huggingface.weight_rows import Row, holds, parse
+from adapters.huggingface.rank_share import WHOLE, RankShare, Window
+from adapters.huggingface.weight_operations import (
+    LAYER_OPERATIONS,
+    OPERATIONS,
+    TRANSPOSED,
+    Operation,
+    Piece,
+    identity,
+)
+from adapters.huggingface.weight_rows import Row, holds, parse, transposed
 from adapters.huggingface.weight_table import DECODER, GROUPED, LAYER
+from components.language.gpt_declaration import Gpt
 from composer.edges.share import ShareEdge
 from composer.graph import Graph, Node
 
@@ -39,6 +47,10 @@ class Entry:
     def of_experts(self) -> bool:
         """Whether expert-parallel ranks hold different parts."""
         return isinstance(self.split, str)
+
+    def window(self, share: RankShare, piece: Piece) -> Window:
+        """Which part of the Hugging Face tensor of one of its pieces a rank holds."""
+        return evolve(share.window(self.split), inside=share.inside(self.inside), stretches=piece.stretches)
 
     def pieces(self, tensors: dict[str, Tensor]) -> dict[str, Piece]:
         """Views of the composed tensors, by Hugging Face name."""
@@ -79,15 +91,32 @@ def _same_names(node: Node, composed: Sequence[str]) -> list[Entry]:
 def _decoder(graph: Graph, node: Node, composed_names: Sequence[str], share: RankShare) -> list[Entry]:
     layers = node.config.layers
     facts = {"tied": is_tied(graph), "first": share.first_stage, "last": share.last_stage}
-    entries = list(_chosen(parse(DECODER), facts, node.name, str(node.weights), share))
-    rows = parse(LAYER)
+    entries = list(_chosen(_as_called(parse(DECODER), node.config), facts, node.name, str(node.weights), share))
+    rows = _as_called(parse(LAYER), node.config)
     if any(name.endswith(".experts.experts.linear_fc1.weight0") for name in composed_names):
         rows = tuple(_grouped(row) for row in rows)
-    held = range(len(layers.order)) if share.layers is None else share.layers
+    held = range(len(layers.names)) if share.layers is None else share.layers
     for local, index in enumerate(held):
         composed, names = f"{node.name}.decoder.layers.{local}", f"{node.weights}.layers.{index}"
-        entries += _chosen(rows, layers.kinds[layers.order[index]], composed, names, share)
+        entries += _chosen(rows, layers.whole(layers.names[index]), composed, names, share)
     return entries
+
+
+def _as_called(rows: Sequence[Row], section: Gpt) -> tuple[Row, ...]:
+    """Lines with the names, and the way experts lie, of this family's memory."""
+    changed = []
+    for row in rows:
+        names = tuple(tuple(renamed(name, section.names) for name in alternative) for alternative in row.names)
+        called = evolve(row, names=names)
+        changed.append(transposed(called) if section.transposed_experts and row.operation in TRANSPOSED else called)
+    return tuple(changed)
+
+
+def renamed(name: str, beginnings: dict[str, str]) -> str:
+    """A name, or the beginning of names, with the longest fitting beginning replaced."""
+    fitting = [prefix for prefix in beginnings if name == prefix or name.startswith(f"{prefix}.")]
+    longest = max(fitting, key=len, default=None)
+    return name if longest is None else beginnings[longest] + name.removeprefix(longest)
 
 
 def _grouped(row: Row) -> Row:

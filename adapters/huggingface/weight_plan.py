@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 import torch
-from attrs import evolve, frozen
+from attrs import frozen
 from torch import Tensor, nn
 
 from adapters.huggingface.checkpoint_error import CheckpointError
@@ -33,9 +33,10 @@ class Slot:
 
     def places(self) -> Iterator[tuple[Place, Tensor]]:
         """Where the model's values lie in the Hugging Face tensor, each place with a view of them as a matrix."""
-        for view, line in self.piece.matrices():
-            first, left = self.window.origin(self.piece.shape, line)
-            last, _ = self.window.origin(self.piece.shape, line + view.shape[0] - 1)
+        beside = self.piece.beside
+        for view, line, number in self.piece.matrices():
+            first, left = self.window.origin(self.piece.shape, line, number, beside)
+            last, _ = self.window.origin(self.piece.shape, line + view.shape[0] - 1, number, beside)
             assert last - first == view.shape[0] - 1, f"{self.composed}: a view is not one place"
             yield Place(first, last + 1, left, left + view.shape[1]), view
 
@@ -50,13 +51,19 @@ class Slot:
         return self.piece.views[0].dtype
 
 
-def slots(model: nn.Module) -> dict[str, Slot]:
+def slots(model: nn.Module, graph: Graph | None = None) -> dict[str, Slot]:
     """Every Hugging Face tensor that a model holds, or a window of it, by name, in the order of the model.
+
+    Args:
+        model: an `adapters.megatron.ComposedModel`.
+        graph: the model's own if None; another says otherwise how nodes are called, or calls only some.
 
     Raises:
         CheckpointError: the map and the model disagree: a tensor with no name or with two, or a name without a tensor.
     """
-    graph: Graph = model.config.graph  # type: ignore[union-attr, assignment]
+    if graph is None:
+        graph = model.config.graph  # type: ignore[union-attr, assignment]
+    assert graph is not None
     tensors, share = rank_tensors(model), share_of(model)
     fresh = tuple(f"{name}." for name in fresh_nodes(graph))
     wanted = {name: tensor for name, tensor in tensors.items() if not name.startswith(fresh)}
@@ -64,14 +71,10 @@ def slots(model: nn.Module) -> dict[str, Slot]:
     if problems := _disagreements(entries, wanted):
         raise CheckpointError(f"weight map of {graph.name}", problems)
     return {
-        name: Slot(piece, entry.aliases, _shown(entry), _window(entry, share), entry.of_experts)
+        name: Slot(piece, entry.aliases, _shown(entry), entry.window(share, piece), entry.of_experts)
         for entry in entries
         for name, piece in entry.pieces(wanted).items()
     }
-
-
-def _window(entry: Entry, share: RankShare) -> Window:
-    return evolve(share.window(entry.split), inside=share.inside(entry.inside))
 
 
 def fresh_nodes(graph: Graph) -> tuple[str, ...]:
@@ -89,11 +92,13 @@ def held_elsewhere(graph: Graph, share: RankShare) -> tuple[set[str], tuple[str,
     if share.is_whole:
         return set(), ()
     names = {name for entry in stored_map(graph, ()) for name in (*entry.names, *entry.aliases)}
-    decoder = graph.decoder()
+    if share.first_stage:
+        return names, ()
+    decoder = graph.decoder().name
     encoders = [
-        stored_name(graph, node.weights) for node in graph.nodes.values() if node is not decoder and node.weights
+        stored_name(graph, prefix) for node in graph.nodes if node != decoder for prefix in graph.weight_names(node)
     ]
-    return names, () if share.first_stage else tuple(f"{weights}." for weights in encoders)
+    return names | set(encoders), tuple(f"{weights}." for weights in encoders)
 
 
 def _disagreements(entries: tuple[Entry, ...], tensors: dict[str, Tensor]) -> list[str]:

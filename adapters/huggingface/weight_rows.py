@@ -4,9 +4,9 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from attrs import frozen
+from attrs import evolve, frozen
 
-from adapters.huggingface.weight_operations import FUSED, LAYER_OPERATIONS, OPERATIONS
+from adapters.huggingface.weight_operations import FUSED, LAYER_OPERATIONS, OPERATIONS, TRANSPOSED
 
 BRACES = re.compile(r"\{([^{}]*,[^{}]*)\}")
 
@@ -52,6 +52,13 @@ def _rows(table: str) -> Iterator[Row]:
             yield Row(condition, composed, alternatives, operation, "E", inside)
         else:
             yield Row(condition, composed, alternatives, operation, None if split == "-" else int(split))
+
+
+def transposed(row: Row) -> Row:
+    """The line of experts that lie transposed on the other side."""
+    assert row.inside is not None
+    dim, times = row.inside
+    return evolve(row, operation=TRANSPOSED[row.operation], inside=(3 - dim, times))
 
 
 def _expand(name: str) -> tuple[str, ...]:

@@ -4,6 +4,9 @@ Columns: the composed name · the Hugging Face name (with a leading /, counted f
 operation, see `weight_operations.py` · the dimension of the Hugging Face tensor that tensor-parallel ranks share (`-`:
 each has all of it; `E1`: expert-parallel ranks share the experts, expert-tensor-parallel ranks dimension 1 of them).
 
+Names may differ from family to family: a decoder's `names` say which beginnings of them, `transposed_experts` how
+experts lie.
+
 `{a,b}` is one name per item, in the order of the operation's pieces; `{e}` counts experts; `x = y` is one tensor that a
 checkpoint may hold under either name, or under both. A heading names the parts of the spec that bring the lines below
 it: a field that is set, `field=value`, `not field`, joined by &.
@@ -30,19 +33,38 @@ output_scale=layer_scalar
 
 always
     input_layernorm.weight                                  | input_layernorm.weight                | identity      | -
+attention
     self_attention.linear_proj.weight                       | self_attn.o_proj.weight               | identity      | 1
-not attention.values.keys
+attention & not attention.values.keys & not attention.latent
     self_attention.linear_qkv.weight                        | self_attn.{q,k,v}_proj.weight         | merge heads   | 0
-not attention.values.keys & attention.bias
+attention & not attention.values.keys & attention.bias
     self_attention.linear_qkv.bias                          | self_attn.{q,k,v}_proj.bias           | merge heads   | 0
 attention.values.keys
     self_attention.linear_qkv.weight                        | self_attn.{q,k}_proj.weight           | merge heads   | 0
 attention.values.keys & attention.bias
     self_attention.linear_qkv.bias                          | self_attn.{q,k}_proj.bias             | merge heads   | 0
+attention.latent & not attention.latent.query_rank
+    self_attention.linear_q_proj.weight                     | self_attn.q_proj.weight               | identity      | 0
+attention.latent.query_rank
+    self_attention.linear_q_down_proj.weight                | self_attn.q_a_proj.weight             | identity      | -
+    self_attention.q_layernorm.weight                       | self_attn.q_a_layernorm.weight        | identity      | -
+    self_attention.linear_q_up_proj.weight                  | self_attn.q_b_proj.weight             | identity      | 0
+attention.latent
+    self_attention.linear_kv_down_proj.weight               | self_attn.kv_a_proj_with_mqa.weight   | identity      | -
+    self_attention.kv_layernorm.weight                      | self_attn.kv_a_layernorm.weight       | identity      | -
+    self_attention.linear_kv_up_proj.weight                 | self_attn.kv_b_proj.weight            | identity      | 0
 attention.q_norm=rms
     self_attention.q_norm.weight                            | self_attn.q_norm.weight               | identity      | -
 attention.k_norm=rms
     self_attention.k_norm.weight                            | self_attn.k_norm.weight               | identity      | -
+
+delta_net
+    self_attention.linear_in.weight                         | linear_attn.in_proj_{qkv,b,a,z}.weight | merge delta  | 0
+    self_attention.conv_weight                              | linear_attn.conv1d.weight             | merge conv    | 0
+    self_attention.decay                                    | linear_attn.A_log                     | identity      | 0
+    self_attention.decay_bias                               | linear_attn.dt_bias                   | identity      | 0
+    self_attention.norm.weight                              | linear_attn.norm.weight               | identity      | -
+    self_attention.linear_proj.weight                       | linear_attn.out_proj.weight           | identity      | 1
 
 norms=pre
     mlp.input_norm.weight                                   | post_attention_layernorm.weight       | identity      | -
@@ -66,6 +88,13 @@ not ffn.dense & ffn.experts
     mlp.experts.router.weight                               | mlp.gate.weight                       | identity      | -
     mlp.experts.experts.local_experts.{e}.linear_fc1.weight | mlp.experts.gate_up_proj              | stack gate up | E1
     mlp.experts.experts.local_experts.{e}.linear_fc2.weight | mlp.experts.down_proj                 | stack experts | E2
+ffn.experts.router.bias=learned_correction
+    mlp.experts.router.correction_bias                      | mlp.gate.e_score_correction_bias      | identity      | -
+ffn.experts.shared
+    mlp.shared_expert.linear_fc1.weight                   | mlp.shared_expert.{gate,up}_proj.weight | merge gate up | 0
+    mlp.shared_expert.linear_fc2.weight                     | mlp.shared_expert.down_proj.weight    | identity      | 1
+ffn.experts.shared.gate=sigmoid
+    mlp.shared_gate.weight                                  | mlp.shared_expert_gate.weight         | identity      | -
 ffn.experts.router.input_scale=learned
     mlp.experts.router.input_scale                          | router.scale                          | identity      | -
 ffn.experts.router.expert_scale=learned

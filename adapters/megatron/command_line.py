@@ -97,6 +97,14 @@ def _flag(name: str) -> str:
     return "--" + name.replace("_", "-")
 
 
+_OF_SOME_EXPERTS = (
+    "moe_layer_freq",
+    "moe_router_topk_scaling_factor",
+    "moe_router_num_groups",
+    "moe_router_group_topk",
+)
+
+
 def _arguments(graph: Graph) -> list[Argument]:
     config = graph.decoder().config
     sizes, settings = config.config, transformer_settings(config)
@@ -123,14 +131,17 @@ def _arguments(graph: Graph) -> list[Argument]:
 def _expert_arguments(config: Any, settings: dict[str, Any]) -> list[Argument]:
     if "num_moe_experts" not in settings:
         return [Argument((), "num_experts", value=None)]
-    dense = config.layers.kinds[config.layers.order[0]].ffn.dense
-    beside = [_valued("moe_shared_expert_intermediate_size", dense.intermediate_size)] if dense is not None else []
+    halves = [ffn for ffn in config.layers.feed_forwards.values() if ffn.experts is not None]
+    every = [part for ffn in halves for part in (ffn.dense, ffn.experts.shared) if part is not None]
+    beside = [_valued("moe_shared_expert_intermediate_size", part.intermediate_size) for part in every[:1]]
     return [
         _valued("num_experts", settings["num_moe_experts"]),
         _valued("moe_router_topk", settings["moe_router_topk"]),
         _valued("moe_ffn_hidden_size", settings["moe_ffn_hidden_size"]),
         _valued("moe_router_score_function", settings["moe_router_score_function"]),
         _switch("moe_router_pre_softmax", on=settings["moe_router_pre_softmax"]),
+        *(_valued(name, settings[name]) for name in _OF_SOME_EXPERTS if name in settings),
+        *(_switch(name, on=True) for name in ("moe_apply_probs_on_input",) if name in settings),
         *beside,
     ]
 

@@ -54,7 +54,13 @@ class ComposedModel(MegatronModule):
         self._tokens_of_rank = RankTokens.of(self.pg_collection, sequence_parallel=config.sequence_parallel)
         self._encoding: EncodingRanks | None = None
         self.program: Program = compile_graph(graph, pre_process=pre_process, dtype=config.params_dtype)
-        transformer_engine.check(config, self.program.rules)
+        kinds = graph.decoder().config.layers.kinds
+        softcaps = {
+            name: kind.attention.softcap
+            for name, kind in kinds.items()
+            if kind.attention is not None and kind.attention.softcap is not None
+        }
+        transformer_engine.check(config, self.program.rules, softcaps)
         fused = None
         if config.transformer_impl == "transformer_engine":
             fused = transformer_engine.FusedAttention.for_model(config, self.pg_collection)

@@ -1,7 +1,7 @@
 """A small batch that reaches every rule of the wiring: several pictures, adjacent ones, a long one, clips, padding."""
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from attrs import field, frozen
@@ -9,7 +9,8 @@ from torch import Tensor
 
 from adapters.parity.pictures import BatchError, Pictures, Size, grids_of, inputs_of, make_pictures
 from adapters.parity.tiny import FIRST_SPECIAL_TOKEN
-from composer.edges import ScatterEdge
+from composer.edges import MaskEdge, ScatterEdge
+from composer.masks import Prefix, leaves
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -43,7 +44,7 @@ class Batch:
     input_ids: Tensor  # [B, S] int64
     attention_mask: Tensor  # [B, S] bool, True at real tokens
     features: dict[str, Tensor]  # the spec's other inputs by name
-    token_types: Tensor  # [B, S] int64: 1 image, 2 video, 0 other
+    token_types: Tensor  # [B, S] int64: 1 image, 2 video, 0 other; where rules have prefixes, 0 prefix, 1 behind it
     labels: Tensor  # [B, S] int64, already shifted: the next token
     loss_mask: Tensor  # [B, S] bool, True where the next token is real text
     images_per_sample: Tensor  # [B] int64
@@ -125,18 +126,38 @@ def _ids(graph: "Graph", rows: list[list[int]], generator: torch.Generator) -> t
     text_tokens = torch.tensor([token for token in range(FIRST_TEXT_TOKEN, FIRST_SPECIAL_TOKEN) if token not in taken])
     ids = text_tokens[torch.randint(len(text_tokens), (len(rows), length), generator=generator)]
     valid = torch.zeros(len(rows), length, dtype=torch.bool)
+    separators = prefix_tokens(graph)
     for number, row in enumerate(rows):
         start = length - len(row) if PAD_LEFT[number] else 0
-        own, wanted = slice(start, start + len(row)), torch.tensor(row)
+        own, wanted = slice(start, start + len(row)), torch.tensor(_separated(row, separators))
         valid[number, own] = True
         ids[number, own] = torch.where(wanted != TEXT, wanted, ids[number, own])
     ids[~valid] = 0
     return ids, valid
 
 
+def prefix_tokens(graph: "Graph") -> tuple[int, ...]:
+    """Ids of the tokens that end a prefix by some mask rule."""
+    rules = [rule for edge in graph.edges if isinstance(edge, MaskEdge) for rule in edge.rules.values()]
+    names = {leaf.token for rule in rules for leaf in leaves(rule) if isinstance(leaf, Prefix)}
+    return tuple(sorted(graph.tokens[name] for name in names))
+
+
+def _separated(row: list[int], separators: tuple[int, ...]) -> list[int]:
+    """A row with every separator twice in its closing text, if it has one, and once in its first."""
+    closing = next((place for place in range(len(row), 0, -1) if row[place - 1] >= 0), 0)
+    row = list(row)
+    for number, token in enumerate(separators):
+        for place in (0, closing + 2 * number, closing + 2 * number + 2):
+            if place < len(row) and row[place] < 0 and closing < len(row):
+                row[place] = token
+    return row
+
+
 def _batch(
     graph: "Graph", ids: Tensor, valid: Tensor, made: Mapping[str, Pictures], described: tuple[Row, ...]
 ) -> Batch:
+    separators = prefix_tokens(graph)
     types = torch.zeros_like(ids)
     for token in made:
         types[ids == graph.tokens[token]] = TYPES[token]
@@ -149,13 +170,19 @@ def _batch(
         ids,
         valid,
         {name: features[name] for name in graph.inputs if name in features},
-        types,
+        _suffixes(ids, separators) if separators else types,
         labels * text,
         text,
         counts["image"],
         counts.get("video"),
         {name: _of_rows(ends, counts[token]) for token, each in made.items() for name, ends in each.borders.items()},
     )
+
+
+def _suffixes(ids: Tensor, separators: tuple[int, ...]) -> Tensor:
+    """[B, S] int64: 0 up to and with a row's last separator, 1 behind it, and everywhere in a row without one."""
+    marks = torch.isin(ids, torch.tensor(separators)).long()
+    return (marks.flip(-1).cumsum(-1).flip(-1) == 0).long()
 
 
 def _of_rows(ends: tuple[int, ...], counts: Tensor) -> tuple[int, ...]:
@@ -165,8 +192,19 @@ def _of_rows(ends: tuple[int, ...], counts: Tensor) -> tuple[int, ...]:
 
 @torch.no_grad()
 def _feature_rows(oracle: "PreTrainedModel", graph: "Graph", token: str, features: Mapping[str, Tensor]) -> list[int]:
-    get_features = getattr(oracle, f"get_{token}_features", None)
-    if get_features is None:
-        raise BatchError(f"{type(oracle).__name__} has no get_{token}_features: the rows of an item are unknown")
     encoded = {name: value for name, value in features.items() if graph.inputs[name].type != "seconds"}
-    return [len(rows) for rows in get_features(**encoded).pooler_output]
+    output = item_encoder(oracle, token)(**encoded)
+    # Some classes project elsewhere, and return what their tower made.
+    return [len(rows) for rows in (output.last_hidden_state if output.pooler_output is None else output.pooler_output)]
+
+
+def item_encoder(oracle: "PreTrainedModel", token: str) -> Any:
+    """The method of transformers' model, or of the one below its output layer, that makes feature rows of items.
+
+    Raises:
+        BatchError: there is none.
+    """
+    for model in (oracle, oracle.base_model):
+        if (method := getattr(model, f"get_{token}_features", None)) is not None:
+            return method
+    raise BatchError(f"{type(oracle).__name__} has no get_{token}_features: the rows of an item are unknown")

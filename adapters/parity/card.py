@@ -33,11 +33,12 @@ def write_card(report: ParityReport, folder: str | Path) -> Path:
 
 def card(report: ParityReport) -> str:
     """The card as Markdown."""
+    classes = " and ".join(f"`{name}`" for name in report.architecture.split(" and "))
     versions = ", ".join(f"{name} {version}" for name, version in report.versions.items())
     lines = [
         f"# {report.spec}",
         "",
-        f"Measured against `{report.architecture}` of transformers: tiny random models in float32 on the CPU, weights",
+        f"Measured against {classes} of transformers: tiny random models in float32 on the CPU, weights",
         "loaded from a checkpoint that transformers saved, every parameter and persistent buffer perturbed. The batch",
         "has several pictures, adjacent ones, one longer than the window, and padding on either side.",
         "",

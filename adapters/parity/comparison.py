@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from adapters.huggingface.checkpoint_error import CheckpointError
+from adapters.huggingface.configured import load_configured
 from adapters.parity.pair import make_pair, measure
 from adapters.parity.report import ParityReport, VariantReport
 from adapters.parity.variants import Variant, all_variants
@@ -33,14 +34,12 @@ def run(
         SpecError: the spec has problems.
         OracleError, BatchError: there is nothing to compare with, or no test batch for this kind of input.
     """
-    from adapters.huggingface.config import plain
-
-    configured = load(spec, hf=None if hf is None else plain(hf))
+    configured = load_configured(spec, hf)
     found = []
     for variant in all_variants(spec, configured, given=hf is not None):
         progress(variant.name)
         found.append(_measure(spec, variant, overrides, seed))
-    architecture = configured.hf.architecture if configured.hf else "nothing"
+    architecture = " and ".join(configured.hf.architectures) if configured.hf else "nothing"
     lines = len(Path(spec).read_text(encoding="utf-8").splitlines())
     return ParityReport(configured.name, architecture, tuple(found), versions(), lines)
 

@@ -28,8 +28,7 @@ def gradients(model: nn.Module, graph: "Graph") -> dict[str, Tensor]:
     for entry in entries(model, graph):
         if all(name in arrived for name in entry.composed):
             for name, piece in entry.pieces(arrived).items():
-                views = [view.reshape(-1) for view in piece.views]
-                found[name] = torch.cat(views).reshape(piece.shape)
+                found[name] = piece.values()
     return found
 
 

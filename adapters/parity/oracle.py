@@ -34,9 +34,9 @@ def build_oracle(graph: "Graph", seed: int = 0) -> "PreTrainedModel":
 
     if graph.hf is None:
         raise OracleError(f"{graph.name} has no hf section: there is no transformers model to compare with")
-    architecture = getattr(transformers, graph.hf.architecture, None)
+    architecture = getattr(transformers, str(graph.architecture), None)
     if architecture is None:
-        raise OracleError(f"transformers {transformers.__version__} has no {graph.hf.architecture}")
+        raise OracleError(f"transformers {transformers.__version__} has no {graph.architecture}")
     config = to_hf_config(graph.hf_config)
     oracle = architecture._from_config(config, attn_implementation="eager", dtype=torch.float32)  # noqa: SLF001
     perturb(oracle, seed)

@@ -15,7 +15,7 @@ from torch import nn
 
 from adapters.megatron import ComposedModel
 from adapters.megatron.parameter_names import canonical_names
-from components.language.attention import SelfAttention
+from components.language.attention import AttentionHalf
 from composer.graph import Graph
 from composer.plans.inventory import Parameter, Part
 
@@ -23,7 +23,7 @@ LAYER = re.compile(r"\.layers\.(\d+)\.")
 EXPERT = re.compile(r"\.local_experts\.(\d+)\.")
 DECODER_PARTS: tuple[tuple[type[nn.Module], Part], ...] = (
     (LanguageModelEmbedding, "embeddings"),
-    (SelfAttention, "attention"),
+    (AttentionHalf, "attention"),
     (Router, "router"),
     (MoELayer, "experts"),
     (MLP, "dense"),

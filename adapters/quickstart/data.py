@@ -9,7 +9,7 @@ from PIL import Image
 
 from adapters.quickstart.digits import csv_path, read_digits, split_digits
 from adapters.quickstart.pictures import NumberPicture, draw_numbers
-from adapters.quickstart.tokenizer import train_tokenizer
+from adapters.quickstart.tokenizer import SPECIAL, train_tokenizer
 
 LENGTHS = (2, 3, 4)
 QUESTIONS = ("What number is this?", "Read the number.", "Which number do you see?")
@@ -24,7 +24,14 @@ class DataSizes:
     heldout: int
 
 
-def write_data(folder: Path, sizes: DataSizes, vocab_size: int, seed: int) -> None:
+def write_data(
+    folder: Path,
+    sizes: DataSizes,
+    vocab_size: int,
+    seed: int,
+    special: Sequence[str] = SPECIAL,
+    lengths: Sequence[int] = LENGTHS,
+) -> None:
     """Write `train.jsonl`, `heldout.jsonl`, their pictures and `tokenizer.json`.
 
     No digit image appears in both files: held-out pictures are of handwriting that training never shows.
@@ -33,9 +40,9 @@ def write_data(folder: Path, sizes: DataSizes, vocab_size: int, seed: int) -> No
         DigitsMissingError: the digits are not installed.
     """
     training, heldout = split_digits(read_digits(csv_path()), HELDOUT_SHARE, seed)
-    write_samples(folder, "train", draw_numbers(training, sizes.training, LENGTHS, seed))
-    write_samples(folder, "heldout", draw_numbers(heldout, sizes.heldout * len(LENGTHS), LENGTHS, seed + 1))
-    tokenizer = train_tokenizer([question + "\n" for question in QUESTIONS], vocab_size)
+    write_samples(folder, "train", draw_numbers(training, sizes.training, lengths, seed))
+    write_samples(folder, "heldout", draw_numbers(heldout, sizes.heldout * len(lengths), lengths, seed + 1))
+    tokenizer = train_tokenizer([question + "\n" for question in QUESTIONS], vocab_size, special)
     tokenizer.save(str(folder / "tokenizer.json"))
 
 

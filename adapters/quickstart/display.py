@@ -10,8 +10,6 @@ from adapters.parity.report import VariantReport
 from adapters.quickstart.answers import Score
 from adapters.quickstart.reload import Agreement
 
-TARGET = 0.85
-
 
 def show_heading(console: Console, number: int, words: str) -> None:
     """Begin a step of the job."""
@@ -32,15 +30,15 @@ def show_parity(console: Console, parity: VariantReport) -> None:
         console.print(failure, style="red", markup=False, highlight=False)
 
 
-def show_scores(console: Console, scores: Sequence[Score]) -> None:
+def show_scores(console: Console, scores: Sequence[Score], target: float) -> None:
     """Exact matches by length, beside what guessing gives."""
     table = Table("digits", "exactly right", "accuracy", "guessing")
     for score in scores:
         right = f"{score.right} of {score.total}"
         table.add_row(str(score.digits), right, f"{score.accuracy:.1%}", f"{score.chance:.2%}")
     console.print(table)
-    verdict = "reached" if scores[0].accuracy >= TARGET else "missed"
-    console.print(f"Target for {scores[0].digits} digits, {TARGET:.0%}: {verdict}.", highlight=False)
+    verdict = "reached" if scores[0].accuracy >= target else "missed"
+    console.print(f"Target for {scores[0].digits} digits, {target:.0%}: {verdict}.", highlight=False)
 
 
 def show_agreement(console: Console, agreement: Agreement, folder: Path) -> None:

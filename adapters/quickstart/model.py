@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from adapters.quickstart.data import LENGTHS
+from adapters.quickstart.recipe import Recipe
 from adapters.quickstart.tokenizer import SPECIAL
 from adapters.training.settings import ChatTemplate, OptimizerSettings, PictureSettings, Stage, Training
 from composer import Graph, load
@@ -66,7 +68,7 @@ def overrides() -> list[str]:
     return [f"hf.{field}={value}" for field, value in sizes.items()]
 
 
-def load_graph(spec: Path) -> Graph:
+def load_graph(spec: Path, _folder: Path | None = None, _seed: int = 0) -> Graph:
     """The spec at these sizes; everything else, experts, both layer kinds and image runs, is as in the 26B-A4B."""
     return load(spec, overrides=overrides())
 
@@ -87,3 +89,6 @@ def training_settings(seed: int) -> Training:
         pictures=PictureSettings(max_features=16, resize="shrink"),
         chat=ChatTemplate(image="<image_begins>{placeholders}<image_ends>"),
     )
+
+
+RECIPE = Recipe(load_graph, training_settings, VOCAB_SIZE, SPECIAL, LENGTHS, target=0.85)

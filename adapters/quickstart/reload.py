@@ -1,6 +1,7 @@
 """The exported checkpoint, reloaded by transformers: the same logits, and the same answers by its own `generate`."""
 
 from collections.abc import Sequence
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -33,8 +34,7 @@ def load_with_transformers(folder: Path, graph: Graph) -> nn.Module:
     """The model class that the spec names, from an exported folder, by transformers alone."""
     import transformers
 
-    assert graph.hf is not None
-    model: nn.Module = getattr(transformers, graph.hf.architecture).from_pretrained(folder)
+    model: nn.Module = getattr(transformers, str(graph.architecture)).from_pretrained(folder)
     return model.eval()
 
 
@@ -58,7 +58,7 @@ def compare(
     device = next(model.parameters()).device
     for group, inputs in _same_length_batches(collator, samples):
         ours = model(**{name: value.to(device) for name, value in inputs.items()}).cpu()
-        theirs = oracle(**oracle_inputs(inputs, collator.encoder.image_id), use_cache=False).logits
+        theirs = oracle(**oracle_inputs(oracle, inputs, collator.encoder.image_id), use_cache=False).logits
         difference += float((ours - theirs).double().square().sum())
         size += float(theirs.double().square().sum())
         said_by_oracle = oracle_answers(oracle, inputs, collator)
@@ -66,9 +66,11 @@ def compare(
     return Agreement((difference / size) ** 0.5, int(same), len(samples))
 
 
-def oracle_inputs(inputs: dict[str, Tensor], image_id: int) -> dict[str, Tensor]:
+def oracle_inputs(oracle: nn.Module, inputs: dict[str, Tensor], image_id: int) -> dict[str, Tensor]:
     """The same batch for transformers, which takes image runs from `mm_token_type_ids`: without it all is causal."""
     known = {name: value for name, value in inputs.items() if name != "images_per_sample"}
+    if "mm_token_type_ids" not in signature(oracle.forward).parameters:
+        return known
     return known | {"mm_token_type_ids": (inputs["input_ids"] == image_id).long()}
 
 
@@ -76,7 +78,7 @@ def oracle_answers(oracle: Any, inputs: dict[str, Tensor], collator: Collator) -
     """Greedy answers of transformers' own `generate`, with its key/value cache."""
     encoder = collator.encoder
     ids = oracle.generate(
-        **oracle_inputs(inputs, encoder.image_id),
+        **oracle_inputs(oracle, inputs, encoder.image_id),
         do_sample=False,
         max_new_tokens=MAX_NEW_TOKENS,
         eos_token_id=encoder.end_id,

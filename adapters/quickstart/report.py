@@ -18,7 +18,11 @@ INK, FAINT, RIGHT, WRONG, BLUE = "#1f2933", "#9aa5b1", "#0f7b45", "#c62f2f", "#2
 STAGE_COLOURS = ("#fdf3dc", "#e9f2fd", "#eaf7ee", "#f6ecf9")
 COLUMNS, ROWS_PER_LENGTH = 6, 3
 # A first digit is one of nine, the others of ten, and the end of the answer costs nothing once the length is seen.
-GUESSING = sum(np.log(9) + (length - 1) * np.log(10) for length in LENGTHS) / sum(length + 1 for length in LENGTHS)
+
+
+def guessing(lengths: Sequence[int]) -> float:
+    """Loss of who has learned everything but to read."""
+    return float(sum(np.log(9) + (length - 1) * np.log(10) for length in lengths) / sum(n + 1 for n in lengths))
 
 
 def new_figure(width: float, height: float) -> "Figure":
@@ -31,7 +35,7 @@ def new_figure(width: float, height: float) -> "Figure":
     return figure
 
 
-def draw_loss(records: Sequence[StepRecord], path: Path) -> None:
+def draw_loss(records: Sequence[StepRecord], path: Path, lengths: Sequence[int] = LENGTHS) -> None:
     """Loss over steps, raw and smoothed, with the stages as bands, and what guessing costs; PNG."""
     figure = new_figure(8, 4)
     figure.text(0.08, 0.93, "Learning to read numbers in pictures", color=INK, fontsize=12, weight="bold")
@@ -42,8 +46,9 @@ def draw_loss(records: Sequence[StepRecord], path: Path) -> None:
     axes.set(xlabel="optimizer step", ylabel="loss (nats per learned token)")
     _draw_stages(axes, records)
     right = steps[-1] * 0.99
-    axes.axhline(GUESSING, color=FAINT, lw=1, ls=(0, (4, 3)))
-    axes.text(right, GUESSING, "length seen, digits guessed", color=FAINT, fontsize=8, ha="right", va="bottom")
+    guessed = guessing(lengths)
+    axes.axhline(guessed, color=FAINT, lw=1, ls=(0, (4, 3)))
+    axes.text(right, guessed, "length seen, digits guessed", color=FAINT, fontsize=8, ha="right", va="bottom")
     axes.plot(steps, losses, color=BLUE, alpha=0.25, lw=0.8)
     axes.plot(steps, smooth(losses), color=BLUE, lw=1.8)
     end = smooth(losses)[-1]

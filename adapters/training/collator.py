@@ -1,9 +1,12 @@
 """Samples as one batch of tensors.
 
-Legend: B samples, S positions, N pictures of the whole batch, P patches of the largest picture, D = 3·p·p.
+Legend: B samples, S positions, N pictures of the whole batch, P patches of the largest picture, D = 3·p·p, H and W
+height and width of whole pictures.
 """
 
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Protocol
 
 import torch
 from attrs import evolve, frozen
@@ -11,7 +14,6 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from adapters.training.encoding import ChatEncoder
-from adapters.training.patches import Patches, PatchGrid
 from adapters.training.problems import DataError
 from adapters.training.samples import Sample
 
@@ -25,8 +27,8 @@ class Batch:
 
     input_ids: [B, S] int64, padded at the end. labels: [B, S] int64, already shifted: the token after each position,
     or -100. loss_mask: [B, S] float32, 1 where labels count. attention_mask: [B, S] bool, True at real tokens.
-    pixel_values: [N, P, D] float32 and image_position_ids: [N, P, 2] int64, -1 at padding, pictures in the order of
-    their placeholders; None without pictures. images_per_sample: [B] int64.
+    pixel_values: [N, P, D] float32 and image_position_ids: [N, P, 2] int64, -1 at padding, or [N, 3, H, W] alone;
+    pictures in the order of their placeholders; None without pictures. images_per_sample: [B] int64.
     """
 
     input_ids: Tensor
@@ -61,12 +63,29 @@ class Batch:
         return {name: getattr(self, name).to(device) for name in names if getattr(self, name) is not None}
 
 
+class Picture(Protocol):
+    """A picture as a tower reads it."""
+
+    @property
+    def features(self) -> int:
+        """Feature rows the model makes of it."""
+        ...
+
+
+class Pictures[P: Picture](Protocol):
+    """Reads picture files as a tower wants them (`PatchGrid`, `PixelGrid`)."""
+
+    def read(self, path: Path, where: str) -> P: ...
+    def count_features(self, path: Path, where: str) -> int: ...
+    def stack(self, pictures: Sequence[P]) -> dict[str, Tensor]: ...
+
+
 @frozen
 class Collator:
     """Makes batches. pad_id: token at padding; max_length: longest sequence in tokens."""
 
     encoder: ChatEncoder
-    grid: PatchGrid
+    grid: Pictures[Any]
     pad_id: int
     max_length: int
 
@@ -117,7 +136,7 @@ class Collator:
         features = sum(self.grid.count_features(path, sample.where) for path in sample.images)
         return features + sum(len(turn.text) for turn in sample.turns) // CHARACTERS_PER_TOKEN
 
-    def _pictures(self, sample: Sample) -> list[Patches]:
+    def _pictures(self, sample: Sample) -> list[Picture]:
         return [self.grid.read(path, sample.where) for path in sample.images]
 
     def _cut(self, ids: tuple[int, ...], sample: Sample) -> tuple[int, ...]:
@@ -125,7 +144,7 @@ class Collator:
             raise DataError(f"{sample.where}: {len(ids)} tokens: a picture lies beyond max_length {self.max_length}.")
         return ids[: self.max_length]
 
-    def _batch(self, rows: list[tuple[tuple[int, ...], tuple[bool, ...]]], pictures: list[list[Patches]]) -> Batch:
+    def _batch(self, rows: list[tuple[tuple[int, ...], tuple[bool, ...]]], pictures: list[list[Picture]]) -> Batch:
         shape = (len(rows), max(len(ids) for ids, _ in rows))
         input_ids = torch.full(shape, self.pad_id)
         labels = torch.full(shape, IGNORED)
@@ -136,26 +155,13 @@ class Collator:
             attention_mask[row, : len(ids)] = True
             flags = torch.tensor(learned[1 : len(ids)], dtype=torch.bool)
             labels[row, : len(ids) - 1] = torch.where(flags, tokens[1:], IGNORED)
-        pixel_values, positions = stack_patches([picture for own in pictures for picture in own])
+        stacked = self.grid.stack([picture for own in pictures for picture in own])
         return Batch(
             input_ids=input_ids,
             labels=labels,
             loss_mask=(labels != IGNORED).float(),
             attention_mask=attention_mask,
-            pixel_values=pixel_values,
-            image_position_ids=positions,
+            pixel_values=stacked.get("pixel_values"),
+            image_position_ids=stacked.get("image_position_ids"),
             images_per_sample=torch.tensor([len(own) for own in pictures]),
         )
-
-
-def stack_patches(pictures: Sequence[Patches]) -> tuple[Tensor | None, Tensor | None]:
-    """Pad pictures to the largest: values [N, P, D] with zeros, positions [N, P, 2] with -1; None without pictures."""
-    if not pictures:
-        return None, None
-    most = max(len(picture.values) for picture in pictures)
-    values = torch.zeros(len(pictures), most, pictures[0].values.shape[1])
-    positions = torch.full((len(pictures), most, 2), -1)
-    for index, picture in enumerate(pictures):
-        values[index, : len(picture.values)] = torch.from_numpy(picture.values)
-        positions[index, : len(picture.positions)] = torch.from_numpy(picture.positions)
-    return values, positions

@@ -10,6 +10,8 @@ from adapters.training.problems import DataError, TrainingError
 from adapters.training.samples import IMAGE_MARK, Turn
 from adapters.training.settings import ChatTemplate
 
+TOKENIZER = "tokenizer.json"
+
 
 @frozen
 class Encoded:
@@ -25,7 +27,7 @@ def load_tokenizer(folder: Path) -> Tokenizer:
     Raises:
         TrainingError: there is none, or it is not of this format.
     """
-    path = folder / "tokenizer.json"
+    path = folder / TOKENIZER
     if not path.is_file():
         raise TrainingError(f"{path}: no such file. Put the checkpoint's tokenizer.json there.")
     try:

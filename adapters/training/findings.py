@@ -6,6 +6,8 @@ from adapters.deepspeed.config import zero_findings
 from adapters.training.settings import Training
 from composer.plans.layout import layout_findings
 
+COLOURS = 3
+
 
 def findings(settings: Training) -> list[tuple[str, str]]:
     """Everything wrong with the values alone: (path, message) each."""
@@ -20,6 +22,11 @@ def findings(settings: Training) -> list[tuple[str, str]]:
         **{f"stages[{index}].steps": stage.steps for index, stage in enumerate(settings.stages)},
     }
     found += [(path, f"{value} is not positive.") for path, value in positive.items() if value <= 0]
+    for name in ("mean", "std"):
+        if len(getattr(settings.pictures, name)) != COLOURS:
+            found.append((f"pictures.{name}", "three numbers are expected: red, green, blue."))
+    if any(each <= 0 for each in settings.pictures.std):
+        found.append(("pictures.std", "is not positive: pictures are divided by it."))
     if not settings.stages:
         found.append(("stages", "no stage: nothing would train."))
     if settings.micro_batch > 0 and settings.global_batch % settings.micro_batch:

@@ -2,7 +2,7 @@
 
 import importlib
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,7 +22,7 @@ from adapters.training.run_file import Run, write_run
 from adapters.training.samples import JsonlSamples
 from adapters.training.sampling import endless_groups
 from adapters.training.settings import Training
-from adapters.training.setup import check_settings, fitted, make_collator
+from adapters.training.setup import check_settings, fitted, make_collator, tokenizer_place
 from adapters.training.shares import agreed, is_first
 from adapters.training.stages import NodeSize, load_plan, node_sizes
 from composer import Graph
@@ -55,7 +55,7 @@ def run(
     data_dir: Path,
     run_dir: Path,
     *,
-    weights: Path | None = None,
+    weights: Path | Mapping[str, Path] | None = None,
     tokenizer_dir: Path | None = None,
     dry_run: bool = False,
     resume: bool = False,
@@ -71,8 +71,8 @@ def run(
         data_dir: LLaVA-style JSONL with pictures (see `adapters.training.samples`).
         run_dir: gets `log.jsonl`, `run.yaml`, `checkpoints/` if the settings ask for them, and the trained checkpoint
             in Hugging Face's form in `hf/`. All processes must see the same folder.
-        weights: a Hugging Face checkpoint to start from; without one everything is fresh.
-        tokenizer_dir: folder of `tokenizer.json`; by default that of `weights`, else `data_dir`.
+        weights: a Hugging Face checkpoint to start from, or one for each node by name; what has none is fresh.
+        tokenizer_dir: folder of `tokenizer.json`; by default that of `weights` (of the decoder), else `data_dir`.
         dry_run: stop after building and one step at learning rate zero; nothing is written.
         resume: go on from the newest checkpoint in `run_dir`, if there is one.
         tensorboard: log to `tensorboard/` of the run's folder too.
@@ -89,12 +89,13 @@ def run(
     check_settings(settings, graph)
     check_processes(settings, int(os.environ.get("WORLD_SIZE", "1")))
     samples = JsonlSamples(data_dir / TRAINING_FILE)
-    collator = make_collator(graph, settings, tokenizer_dir or weights or data_dir)
+    collator = make_collator(graph, settings, tokenizer_dir or tokenizer_place(graph, weights, data_dir))
     # Before the model: data is checked in a second, and building may take minutes.
     collator.training_batch(next(endless_groups(samples, settings.micro_batch, settings.seed)))
+    from adapters.huggingface.start_report import print_report
     from adapters.megatron.start import build_stages
 
-    models = build_stages(graph, settings, weights)
+    models = build_stages(graph, settings, weights, partial(print_report, console=console))
     plan = load_plan(settings, graph)
     console.print(stage_table(models, graph, settings, plan))
     engine = make_engine(models, settings, plan)

@@ -4,14 +4,16 @@ Legend: P patches of a picture, p patch side in pixels, D = 3·p·p, k pooling s
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import torch
 from attrs import frozen
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
+from torch import Tensor
 
-from adapters.training.problems import DataError
+from adapters.training.picture_file import use_picture
 from adapters.training.settings import PictureSettings
 
 
@@ -45,18 +47,7 @@ class PatchGrid:
         Raises:
             DataError: no such picture, or no picture; starts with `where`.
         """
-        return self._open(path, where, self.cut)
-
-    def _open[T](self, path: Path, where: str, use: Callable[[Image.Image], T]) -> T:
-        try:
-            with Image.open(path) as image:
-                return use(image)
-        except FileNotFoundError as error:
-            raise DataError(f"{where}: no picture {path}.") from error
-        except (UnidentifiedImageError, OSError) as error:
-            raise DataError(f"{where}: {path} is no readable picture.") from error
-        except ValueError as error:
-            raise DataError(f"{where}: {path}: {error}") from error
+        return use_picture(path, where, self.cut)
 
     def count_features(self, path: Path, where: str) -> int:
         """Feature rows of a picture file, from its header alone.
@@ -64,7 +55,7 @@ class PatchGrid:
         Raises:
             DataError: as `read`.
         """
-        return self._open(path, where, lambda image: self._features(*self.size(image.width, image.height)))
+        return use_picture(path, where, lambda image: self._features(*self.size(image.width, image.height)))
 
     def cut(self, image: Image.Image) -> Patches:
         """Resize a picture to whole pooling windows and cut it into patches, row by row.
@@ -99,3 +90,18 @@ class PatchGrid:
         if columns * rows > limit:  # one side was below a window and has become one
             columns, rows = min(columns, limit), min(rows, limit)
         return columns * window, rows * window
+
+    def stack(self, pictures: Sequence[Patches]) -> dict[str, Tensor]:
+        """Inputs of the model by name, padded to the largest of N pictures; nothing without pictures.
+
+        pixel_values: [N, P, D] float32, 0 at padding; image_position_ids: [N, P, 2] int64, -1 there.
+        """
+        if not pictures:
+            return {}
+        most = max(len(picture.values) for picture in pictures)
+        values = torch.zeros(len(pictures), most, pictures[0].values.shape[1])
+        positions = torch.full((len(pictures), most, 2), -1)
+        for index, picture in enumerate(pictures):
+            values[index, : len(picture.values)] = torch.from_numpy(picture.values)
+            positions[index, : len(picture.positions)] = torch.from_numpy(picture.positions)
+        return {"pixel_values": values, "image_position_ids": positions}

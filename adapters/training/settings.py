@@ -47,12 +47,26 @@ class OptimizerSettings:
 
 @frozen
 class PictureSettings:
-    """How pictures become patches."""
+    """How pictures become what the tower reads: patches, or whole pictures of one size."""
 
-    max_features: int = field(default=280, metadata=_doc("Most feature rows, and so placeholder tokens, of a picture."))
+    max_features: int = field(
+        default=280, metadata=_doc("Of patches: most feature rows, and so placeholder tokens, of a picture.")
+    )
     resize: Literal["fill", "shrink"] = field(
         default="fill",
-        metadata=_doc("fill: scale up or down to use `max_features`. shrink: scale down only; else keep the size."),
+        metadata=_doc(
+            "Of patches. fill: scale up or down to use `max_features`. shrink: scale down only; else keep the size."
+        ),
+    )
+    fit: Literal["stretch", "pad"] = field(
+        default="stretch",
+        metadata=_doc("Of whole pictures. stretch: to the tower's size. pad: as large as fits, `mean` around it."),
+    )
+    mean: tuple[float, ...] = field(
+        default=(0.5, 0.5, 0.5), metadata=_doc("Of whole pictures: what is taken from red, green and blue in 0 to 1.")
+    )
+    std: tuple[float, ...] = field(
+        default=(0.5, 0.5, 0.5), metadata=_doc("Of whole pictures: what they are divided by then.")
     )
 
 

@@ -1,22 +1,20 @@
 """Everything a run needs, made from the graph, the settings and the data folder, and checked before a step is taken."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from attrs import evolve
 
 from adapters.training.collator import Collator
-from adapters.training.encoding import ChatEncoder, load_tokenizer
+from adapters.training.encoding import TOKENIZER, ChatEncoder, load_tokenizer
 from adapters.training.findings import findings
-from adapters.training.patches import PatchGrid
+from adapters.training.grown_tokenizer import grow_tokenizer
+from adapters.training.picture_inputs import PLACEHOLDER, PROVIDED, picture_grid, picture_problem
 from adapters.training.problems import TrainingError
 from adapters.training.settings import Training
 from adapters.training.stages import load_plan, stage_findings
 from components.language.gpt_declaration import has_experts
 from composer import Graph
-
-PROVIDED = ("input_ids", "pixel_values", "image_position_ids")
-PLACEHOLDER = "image"
 
 
 def check_settings(settings: Training, graph: Graph) -> None:
@@ -39,12 +37,7 @@ def check_settings(settings: Training, graph: Graph) -> None:
         for name, declared in graph.inputs.items()
         if name not in PROVIDED and not declared.optional
     ]
-    pixels = graph.inputs.get("pixel_values")
-    if pixels is not None and (len(pixels.shape) != 3 or "image_position_ids" not in graph.inputs):
-        problems.append(
-            f"{graph.name}: pictures are cut into patches here (pixel_values [image, patch, patch_dim], beside "
-            "image_position_ids); this spec's tower reads them whole: train it in a loop of your own (docs/interop.md)."
-        )
+    problems += [problem for problem in [picture_problem(graph)] if problem is not None]
     if problems:
         raise TrainingError(problems)
 
@@ -64,33 +57,28 @@ def make_collator(graph: Graph, settings: Training, tokenizer_dir: Path) -> Coll
     """The collator for a graph, with the tokenizer of a folder.
 
     Raises:
-        TrainingError: no tokenizer, one that does not fit, or a tower that reads no patches.
+        TrainingError: no tokenizer, one that does not fit, or a tower that pictures cannot be prepared for.
     """
+    tokenizer = load_tokenizer(tokenizer_dir)
+    grow_tokenizer(tokenizer, graph)
     encoder = ChatEncoder(
-        load_tokenizer(tokenizer_dir),
+        tokenizer,
         settings.chat,
         graph.tokens[PLACEHOLDER],
         graph.decoder().config.config.vocab_size,
     )
-    return Collator(encoder, patch_grid(graph, settings), pad_id(graph), settings.max_length)
-
-
-def patch_grid(graph: Graph, settings: Training) -> PatchGrid:
-    """Patch side and pooling of the tower that reads `pixel_values`, from its configuration.
-
-    Raises:
-        TrainingError: nothing reads `pixel_values`, or its configuration has no patch size.
-    """
-    readers = [edge.target.owner for edge in graph.edges_from("pixel_values") if edge.target.owner in graph.nodes]
-    if not readers:
-        raise TrainingError(f"{graph.name}: no node reads pixel_values.")
-    config: dict[str, Any] = getattr(graph.nodes[readers[0]].config, "config", {})
-    if not isinstance(config.get("patch_size"), int):
-        raise TrainingError(f"nodes.{readers[0]}.config: has no patch_size: pictures cannot be cut into patches.")
-    return PatchGrid(config["patch_size"], config.get("pooling_kernel_size", 1), settings.pictures)
+    return Collator(encoder, picture_grid(graph, settings), pad_id(graph), settings.max_length)
 
 
 def pad_id(graph: Graph) -> int:
     """The checkpoint's padding token, 0 if it names none; what stands there is never seen (`attention_mask`)."""
     text = graph.hf_config.get("text_config", graph.hf_config)
     return text.get("pad_token_id") or 0
+
+
+def tokenizer_place(graph: Graph, weights: "Path | Mapping[str, Path] | None", data_dir: Path) -> Path:
+    """Where the tokenizer is if nobody says so: beside the decoder's weights, else with the data."""
+    place = weights.get(graph.decoder().name) if isinstance(weights, Mapping) else weights
+    if isinstance(weights, Mapping) and place is not None and not (place / TOKENIZER).is_file():
+        return data_dir
+    return place or data_dir

@@ -80,8 +80,10 @@ class FusedAttention:
         return cls(config, groups, BatchOrder())
 
     def __call__(self, wanted: CoreAttention, dense: nn.Module) -> nn.Module:
-        """Transformer Engine where it honours the rule, else `dense`."""
-        if self.config.attention_backend == AttnBackend.local:
+        """Transformer Engine where it honours the rule and caps no scores, else `dense`."""
+        # Its fused kernels take narrower values on few GPUs and of few widths; its unfused form stores every score.
+        plain = wanted.value_dim == wanted.head_dim and wanted.softcap is None
+        if self.config.attention_backend == AttnBackend.local or not plain:
             return dense
         try:
             mask = kernel_mask(wanted.rule)

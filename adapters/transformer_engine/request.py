@@ -13,21 +13,22 @@ MIXED = (AttnBackend.auto, AttnBackend.local)
 """Backends that leave it to us which layer kinds use our dense attention; any other asks for kernels everywhere."""
 
 
-def check(config: TransformerConfig, rules: Mapping[str, Rule]) -> None:
+def check(config: TransformerConfig, rules: Mapping[str, Rule], softcaps: Mapping[str, float]) -> None:
     """Refuse a configuration that could only be run by ignoring a part of it.
 
     Args:
         config: `transformer_impl`, `attention_backend` and `moe_grouped_gemm` are read.
         rules: mask rule of each layer kind.
+        softcaps: cap on the scores of each layer kind that has one.
 
     Raises:
         ValueError: lists everything that cannot be honoured, with the reason.
     """
-    if problems := list(_problems(config, rules)):
+    if problems := list(_problems(config, rules, softcaps)):
         raise ValueError("; ".join(problems))
 
 
-def _problems(config: TransformerConfig, rules: Mapping[str, Rule]) -> Iterator[str]:
+def _problems(config: TransformerConfig, rules: Mapping[str, Rule], softcaps: Mapping[str, float]) -> Iterator[str]:
     backend = config.attention_backend
     if config.transformer_impl != "transformer_engine":
         if backend not in MIXED:
@@ -39,6 +40,8 @@ def _problems(config: TransformerConfig, rules: Mapping[str, Rule]) -> Iterator[
             yield missing
         if backend not in MIXED:
             yield from _without_kernel(backend, rules)
+            for kind, cap in softcaps.items():
+                yield f"attention_backend={backend.name} cannot cap the scores of {kind} (softcap: {cap:g})"
 
 
 def _without_kernel(backend: AttnBackend, rules: Mapping[str, Rule]) -> Iterator[str]:

@@ -12,7 +12,7 @@ from megatron.core.transformer.moe.moe_layer import MoELayer, MoESubmodules
 from megatron.core.transformer.transformer_config import TransformerConfig
 from torch import Tensor
 
-from components.language.gpt_declaration import Experts
+from components.language.feed_forward_declaration import Experts
 from components.language.router import PartRouter
 
 

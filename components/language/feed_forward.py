@@ -11,8 +11,10 @@ from megatron.core.transformer.transformer_config import TransformerConfig
 from torch import Tensor, nn
 
 from components.language.experts import ExpertBranch
-from components.language.gpt_declaration import FeedForward, Layer
+from components.language.feed_forward_declaration import FeedForward
+from components.language.gpt_declaration import Layer
 from components.language.norms import rms_norm
+from components.language.shared_gate import SharedGate
 
 
 class FeedForwardHalf(MegatronModule):
@@ -40,6 +42,9 @@ class FeedForwardHalf(MegatronModule):
             self.dense_norm = norm(both)
         if part.experts is not None:
             self.experts = ExpertBranch(config, part.experts, pg_collection)
+            if (shared := part.experts.shared) is not None:
+                self.shared_expert = dense_branch(config, shared.intermediate_size, pg_collection)
+                self.shared_gate = SharedGate(config) if shared.gate == "sigmoid" else None
             self.experts_input_norm = norm(both)
             self.experts_norm = norm(both)
 
@@ -65,7 +70,11 @@ class FeedForwardHalf(MegatronModule):
         expert_input = self.experts_input_norm(residual) if own_norm else normed
         assert self.part.experts is not None
         routed = residual if self.part.experts.router.input == "residual" else expert_input
-        return self.experts(expert_input, routed)
+        mixed: Tensor = self.experts(expert_input, routed)
+        if self.part.experts.shared is None:
+            return mixed
+        shared, _ = self.shared_expert(expert_input)
+        return mixed + (shared if self.shared_gate is None else self.shared_gate(expert_input) * shared)
 
 
 def dense_branch(config: TransformerConfig, intermediate_size: int, groups: ProcessGroupCollection) -> MLP:

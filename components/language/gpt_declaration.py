@@ -3,10 +3,14 @@
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Literal
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
+from components.language.delta_net_declaration import DeltaNet, check_delta_net
+from components.language.feed_forward_declaration import FeedForward, check_feed_forward
+from components.language.latent_declaration import Latent, check_latent
 from components.language.rope_declaration import Rope, check_rope
 from components.language.rotation_columns import has_sections, rotating_dim
+from components.language.temperature_declaration import Temperature, check_temperature
 from composer.finding import Finding
 from composer.ranges import positive, whole
 from composer.registry import Component, Port, Ports
@@ -33,16 +37,43 @@ class Attention:
 
     heads: int = field(metadata=_doc("Query heads."))
     kv_heads: int = field(metadata=_doc("Key/value heads; divides `heads`."))
-    head_dim: int = field(metadata=_doc("Width of one head."))
+    head_dim: int = field(metadata=_doc("Width of one head; with `latent`, of a query and a key."))
     scale: float | None = field(default=None, metadata=_doc("Factor on query·key; null: head_dim ** -0.5."))
     scale_dim: int | None = field(
         default=None, metadata=_doc("In place of `scale`: the width whose inverse square root is the factor.")
     )
-    q_norm: Literal["none", "rms"] = field(default="none", metadata=_doc("Norm of each query head, before rotation."))
-    k_norm: Literal["none", "rms"] = field(default="none", metadata=_doc("Norm of each key head, before rotation."))
+    softcap: float | None = field(
+        default=None, metadata=_doc("Scaled scores become cap · tanh(scores / cap), before the mask; null: they stay.")
+    )
+    q_norm: Literal["none", "rms", "scale_free"] = field(default="none", metadata=_doc("Norm of each query head."))
+    k_norm: Literal["none", "rms", "scale_free"] = field(default="none", metadata=_doc("Norm of each key head."))
+    head_norms: Literal["before_rotation", "after_rotation"] = field(
+        default="before_rotation", metadata=_doc("Where the norms of query and key heads stand.")
+    )
     v_norm: Literal["none", "scale_free"] = field(default="none", metadata=_doc("Norm of each value head."))
     values: Values = field(factory=Values, metadata=_doc("Where values come from."))
     bias: bool = field(default=False, metadata=_doc("Bias on the query, key and value projections."))
+    output_gate: Literal["none", "sigmoid"] = field(
+        default="none",
+        metadata=_doc("sigmoid: each query head has a gate beside it, which its output is multiplied by."),
+    )
+    temperature: Temperature | None = field(
+        default=None, metadata=_doc("Queries grow with their position in the document; null: they do not.")
+    )
+    latent: Latent | None = field(
+        default=None,
+        metadata=_doc("Keys and values come from a narrow vector per token; null: from the layer's input."),
+    )
+
+    @property
+    def value_dim(self) -> int:
+        """Width of one value head."""
+        return self.head_dim if self.latent is None else self.latent.value_dim
+
+    @property
+    def rotating_dim(self) -> int:
+        """Width of what rotates of a query or key head, or may rotate in part."""
+        return self.head_dim if self.latent is None else self.latent.rope_dim
 
     @property
     def score_scale(self) -> float:
@@ -53,73 +84,29 @@ class Attention:
 
 
 @frozen
-class Dense:
-    """A gated feed-forward network: act(gate(x)) · up(x), then down."""
-
-    intermediate_size: int = field(metadata=_doc("Width between the two projections."))
-
-
-@frozen
-class Router:
-    """Chooses experts per token: scores = softmax(W · f(x)), top-k, weights."""
-
-    input: Literal["residual", "normed"] = field(
-        default="normed", metadata=_doc("What is routed: the raw residual stream, or what the experts read.")
-    )
-    input_norm: Literal["none", "scale_free"] = field(default="none", metadata=_doc("Norm of the router's input."))
-    input_scale: Literal["none", "learned"] = field(
-        default="none", metadata=_doc("A learned [hidden] factor on the router's input.")
-    )
-    input_factor: Literal["none", "inv_sqrt_hidden"] = field(
-        default="none", metadata=_doc("A constant factor on the router's input.")
-    )
-    renormalise: bool = field(default=True, metadata=_doc("The chosen experts' weights sum to one."))
-    expert_scale: Literal["none", "learned"] = field(
-        default="none", metadata=_doc("A learned [experts] factor on the weights, after renormalising.")
-    )
-
-
-@frozen
-class Experts:
-    """A mixture of gated feed-forward networks."""
-
-    num_experts: int = field(metadata=_doc("Number of experts."))
-    top_k: int = field(metadata=_doc("Experts per token."))
-    intermediate_size: int = field(metadata=_doc("Width inside one expert."))
-    router: Router = field(factory=Router, metadata=_doc("How experts are chosen."))
-
-
-@frozen
-class FeedForward:
-    """The feed-forward half of a layer: a dense branch, experts, or both side by side."""
-
-    dense: Dense | None = field(default=None, metadata=_doc("The dense branch."))
-    experts: Experts | None = field(default=None, metadata=_doc("The mixture-of-experts branch."))
-    join: Literal["sum"] = field(default="sum", metadata=_doc("How two branches meet."))
-    branch_norms: bool = field(
-        default=True,
-        metadata=_doc(
-            "With two branches: the experts read their own norm of the residual, and each branch's output has a norm "
-            "of its own before they join."
-        ),
-    )
-
-
-@frozen
 class Layer:
     """One layer kind, complete."""
 
-    attention: Attention = field(metadata=_doc("Self-attention."))
-    rope: Rope | None = field(
-        default=None, kw_only=True, metadata=_doc("Rotary position embedding; null: layers without rotation.")
+    attention: Attention | None = field(default=None, metadata=_doc("Self-attention."))
+    rope: Rope | None = field(default=None, metadata=_doc("Rotary position embedding; null: layers without rotation."))
+    delta_net: DeltaNet | None = field(
+        default=None,
+        metadata=_doc("A gated delta net in place of attention and rope; its mask rule is `causal`."),
     )
-    ffn: FeedForward = field(metadata=_doc("Feed-forward branches."))
+    ffn: FeedForward = field(
+        factory=FeedForward, metadata=_doc("Feed-forward branches; given here, or by `ffn_order` and `ffns`.")
+    )
     norms: Literal["pre", "sandwich"] = field(
         default="pre", metadata=_doc("pre: a norm before each half. sandwich: also one after, before the residual add.")
     )
     output_scale: Literal["none", "layer_scalar"] = field(
         default="none", metadata=_doc("layer_scalar: the layer's output times a stored number.")
     )
+
+    @property
+    def score_scale(self) -> float:
+        """Factor on query·key: the attention's, times that of stretched wavelengths."""
+        return self.attention.score_scale * (1.0 if self.rope is None else self.rope.score_factor)
 
 
 @frozen
@@ -135,6 +122,35 @@ class Layers:
     kinds: dict[str, Layer] = field(
         metadata=_doc("Layer kinds by name; each is merged over `every`.") | {"merged_over": "every"}
     )
+    ffn_order: tuple[str, ...] | None = field(
+        default=None,
+        metadata=_doc("The feed-forward kind of each layer, where layers of one kind differ in it; null: in `kinds`."),
+    )
+    ffns: dict[str, FeedForward] = field(factory=dict, metadata=_doc("Feed-forward kinds by name, for `ffn_order`."))
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What each layer is, first to last: its kind, and with `ffn_order` its feed-forward kind behind a slash."""
+        if self.ffn_order is None:
+            return self.order
+        return tuple(f"{kind}/{ffn}" for kind, ffn in zip(self.order, self.ffn_order, strict=False))
+
+    def whole(self, name: str) -> Layer:
+        """The complete layer of one of the `names`."""
+        kind, _, ffn = name.partition("/")
+        return evolve(self.kinds[kind], ffn=self.ffns[ffn]) if ffn else self.kinds[kind]
+
+    @property
+    def feed_forwards(self) -> dict[str, FeedForward]:
+        """Every feed-forward half that layers may have, by its place in the section."""
+        if self.ffn_order is not None:
+            return {f"layers.ffns.{name}": ffn for name, ffn in self.ffns.items()}
+        return {f"layers.kinds.{name}.ffn": kind.ffn for name, kind in self.kinds.items()}
+
+
+def kind_of(name: str) -> str:
+    """The kind of a layer (masks and rotations are made for kinds) from what it is (`Layers.names`)."""
+    return name.partition("/")[0]
 
 
 @frozen
@@ -163,6 +179,18 @@ class Gpt:
 
     config: DecoderConfig = field(metadata=_doc("Sizes."))
     layers: Layers = field(metadata=_doc("Layers, made of parts."))
+    names: dict[str, str] = field(
+        factory=dict,
+        metadata=_doc(
+            "Where transformers calls a part of a layer, or of the decoder, otherwise than our table of weights: "
+            "beginnings of names in the table, each with what stands there; the longest that fits is taken. A leading "
+            "slash: counted from the root, as in `/lm_head`."
+        ),
+    )
+    transposed_experts: bool = field(
+        default=False,
+        metadata=_doc("In transformers' memory the experts' matrices are [E, H, 2I] and [E, I, H]."),
+    )
 
 
 def ports(config: Gpt) -> Ports:
@@ -196,6 +224,17 @@ def layer_kinds(config: Gpt) -> tuple[str, ...]:
     return tuple(dict.fromkeys(config.layers.order))
 
 
+def attending_kinds(config: Gpt) -> dict[str, Attention]:
+    """Kinds in use whose layers attend, in order of first appearance."""
+    kinds = ((kind, config.layers.kinds[kind].attention) for kind in layer_kinds(config))
+    return {kind: attention for kind, attention in kinds if attention is not None}
+
+
+def fixed_rules(config: Gpt) -> dict[str, str]:
+    """Kinds without attention: a state that goes along a document knows one rule only."""
+    return {kind: "causal" for kind, layer in config.layers.kinds.items() if layer.delta_net is not None}
+
+
 def check(config: Gpt) -> Iterator[Finding]:
     """Layers by number and kind, and within each kind sizes that fit; paths are relative to the node."""
     order, kinds, num_layers = config.layers.order, config.layers.kinds, config.config.num_layers
@@ -209,12 +248,10 @@ def check(config: Gpt) -> Iterator[Finding]:
             yield Finding(path, f"there is no layer kind {kind!r}.{suggestion(kind, kinds)}")
     for name, layer in kinds.items():
         path = f"layers.kinds.{name}"
-        yield from _attention(layer.attention, f"{path}.attention")
-        if layer.rope is not None:
-            yield from check_rope(layer.rope, f"{path}.rope", rotating_dim(layer), f"{path}.attention.head_dim")
-        yield from _feed_forward(layer.ffn, f"{path}.ffn")
+        yield from _mixer(layer, path)
+    yield from _feed_forwards(config)
     yield from _one_mixture(config)
-    if kinds and all(layer.rope is None for layer in kinds.values()):
+    if kinds and all(layer.rope is None and layer.delta_net is None for layer in kinds.values()):
         yield Finding("layers.kinds", "no layer kind has rope: layers would not know where a token stands.")
 
 
@@ -226,14 +263,38 @@ def _sizes(sizes: DecoderConfig) -> Iterator[Finding]:
     yield from positive("config.init_std", sizes.init_std, zero=True)
 
 
+def _mixer(layer: Layer, path: str) -> Iterator[Finding]:
+    """What mixes tokens: attention, or a delta net, which needs no rotation."""
+    if layer.attention is None and layer.delta_net is None:
+        yield Finding(path, "neither attention nor delta_net is given: a layer has one of them.")
+    if layer.delta_net is not None:
+        for name in ("attention", "rope"):
+            if getattr(layer, name) is not None:
+                message = f"a layer with a delta_net ({{0}}) has no {name}: leave one of both out."
+                yield Finding(f"{path}.{name}", message, (f"{path}.delta_net",))
+        yield from check_delta_net(layer.delta_net, f"{path}.delta_net")
+    if layer.attention is None:
+        return
+    yield from _attention(layer.attention, f"{path}.attention")
+    if layer.rope is not None:
+        yield from check_rope(layer.rope, f"{path}.rope", rotating_dim(layer), f"{path}.attention.head_dim")
+
+
 def _attention(attention: Attention, path: str) -> Iterator[Finding]:
     yield from whole(f"{path}.heads", attention.heads)
     if attention.kv_heads < 1 or attention.heads % attention.kv_heads:
         message = f"{attention.kv_heads} does not divide heads: {attention.heads} ({{0}})."
         yield Finding(f"{path}.kv_heads", message, (f"{path}.heads",))
     yield from whole(f"{path}.head_dim", attention.head_dim, 2)
-    if attention.head_dim > 0 and attention.head_dim % 2:
+    if attention.latent is not None:
+        yield from check_latent(attention, attention.latent, path)
+    elif attention.head_dim > 0 and attention.head_dim % 2:
         yield Finding(f"{path}.head_dim", f"{attention.head_dim} is odd: rotation turns pairs.")
+    yield from positive(f"{path}.softcap", attention.softcap)
+    if attention.temperature is not None:
+        yield from check_temperature(attention.temperature, f"{path}.temperature")
+    if attention.head_norms == "after_rotation" and attention.q_norm == attention.k_norm == "none":
+        yield Finding(f"{path}.head_norms", "has no effect: neither q_norm nor k_norm is given.")
     if attention.scale_dim is not None:
         yield from whole(f"{path}.scale_dim", attention.scale_dim)
         if attention.scale is not None:
@@ -241,35 +302,42 @@ def _attention(attention: Attention, path: str) -> Iterator[Finding]:
             yield Finding(f"{path}.scale_dim", message, (f"{path}.scale",))
 
 
-def _feed_forward(ffn: FeedForward, path: str) -> Iterator[Finding]:
-    if ffn.dense is None and ffn.experts is None:
-        yield Finding(path, "neither dense nor experts is given: a layer has at least one of them.")
-    if ffn.dense:
-        yield from whole(f"{path}.dense.intermediate_size", ffn.dense.intermediate_size)
-    if experts := ffn.experts:
-        yield from whole(f"{path}.experts.intermediate_size", experts.intermediate_size)
-        if experts.num_experts < 1:
-            yield from whole(f"{path}.experts.num_experts", experts.num_experts)
-        elif not 0 < experts.top_k <= experts.num_experts:
-            message = f"{experts.top_k} of {experts.num_experts} experts ({{0}}) cannot be chosen."
-            yield Finding(f"{path}.experts.top_k", message, (f"{path}.experts.num_experts",))
+def _feed_forwards(config: Gpt) -> Iterator[Finding]:
+    layers = config.layers
+    for path, ffn in layers.feed_forwards.items():
+        yield from check_feed_forward(ffn, path)
+    if layers.ffn_order is None:
+        if layers.ffns:
+            yield Finding("layers.ffns", "it has no effect without ffn_order, which says the one of each layer.")
+        return
+    if len(layers.ffn_order) != config.config.num_layers:
+        message = f"names {len(layers.ffn_order)} layers, but num_layers is {config.config.num_layers} ({{0}})."
+        yield Finding("layers.ffn_order", message, ("config.num_layers",))
+    for name in dict.fromkeys(layers.ffn_order):
+        if name not in layers.ffns:
+            path = f"layers.ffn_order[{layers.ffn_order.index(name)}]"
+            yield Finding(path, f"there is no feed-forward kind {name!r}.{suggestion(name, layers.ffns)}")
+    for kind, layer in layers.kinds.items():
+        if not layer.ffn.is_empty:
+            message = "it has no effect: ffn_order ({0}) says which of ffns each layer has."
+            yield Finding(f"layers.kinds.{kind}.ffn", message, ("layers.ffn_order",))
 
 
 def _one_mixture(config: Gpt) -> Iterator[Finding]:
-    kinds = config.layers.kinds
-    mixtures = [(kind, kinds[kind].ffn.experts) for kind in layer_kinds(config) if kind in kinds]
-    (first, shared), *others = [(kind, experts) for kind, experts in mixtures if experts] or [("", None)]
-    for kind, experts in others:
+    layers = config.layers
+    used = {f"layers.kinds.{kind}.ffn" for kind in layers.order} | {f"layers.ffns.{n}" for n in layers.ffn_order or ()}
+    mixtures = [(path, ffn.experts) for path, ffn in layers.feed_forwards.items() if path in used and ffn.experts]
+    (first, shared), *others = mixtures or [("", None)]
+    for path, experts in others:
         if experts != shared:
-            message = (
-                f"other experts than those of {first} layers ({{0}}): Megatron-Core has one setting for all layers."
-            )
-            yield Finding(f"layers.kinds.{kind}.ffn.experts", message, (f"layers.kinds.{first}.ffn.experts",))
+            kind = first.split(".")[2]
+            message = f"other experts than those of {kind} layers ({{0}}): Megatron-Core has one setting for all."
+            yield Finding(f"{path}.experts", message, (f"{first}.experts",))
 
 
 def has_experts(section: Gpt) -> bool:
     """Whether any layer kind has experts."""
-    return any(kind.ffn.experts is not None for kind in section.layers.kinds.values())
+    return any(ffn.experts is not None for ffn in section.layers.feed_forwards.values())
 
 
 def _costs(config: Gpt) -> "DecoderCosts":
@@ -280,7 +348,7 @@ def _costs(config: Gpt) -> "DecoderCosts":
 
 def active_experts(section: Gpt) -> float:
     """Share of a layer's experts that each token passes; 1 without experts. All layers have the same mixture."""
-    mixtures = [kind.ffn.experts for kind in section.layers.kinds.values() if kind.ffn.experts is not None]
+    mixtures = [ffn.experts for ffn in section.layers.feed_forwards.values() if ffn.experts is not None]
     return mixtures[0].top_k / mixtures[0].num_experts if mixtures else 1.0
 
 
@@ -291,6 +359,7 @@ GPT = Component(
     ports=ports,
     implementation="components.language.gpt",
     layer_kinds=layer_kinds,
+    fixed_rules=fixed_rules,
     check=check,
     costs=_costs,
 )

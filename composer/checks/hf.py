@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from composer.finding import Finding
-from composer.graph import Graph
+from composer.graph import Graph, HfSection
 from composer.suggestion import suggestion
 
 HEAD = "lm_head"
@@ -14,19 +14,31 @@ def hf_findings(graph: Graph) -> Iterator[Finding]:
     """Another architecture, another kind of text model, names of files that no node has."""
     if graph.hf is None:
         return
-    named = graph.hf_config.get("architectures") or []
-    if named and graph.hf.architecture not in named:
-        message = f"the configuration is of {', '.join(map(str, named))}; this spec is of {graph.hf.architecture}."
-        yield Finding("hf.architecture", message)
+    yield from _architecture(graph, graph.hf)
     text = graph.hf_config.get("text_config")
     kind = text.get("model_type") if isinstance(text, dict) else None
     if graph.hf_config and graph.hf.text and kind not in graph.hf.text:
         message = f"the configuration's text model is {kind}; this spec composes {', '.join(graph.hf.text)}."
         yield Finding("hf.text", message)
-    known = [node.weights for node in graph.nodes.values() if node.weights]
+    known = [prefix for name in graph.nodes for prefix in graph.weight_names(name)]
     for name in graph.hf.stored.names if graph.hf.stored else ():
         if name != HEAD and not any(_one_begins(name, weights) for weights in known):
             yield Finding(f"hf.stored.names.{name}", f"no node's weights are called so.{suggestion(name, known)}")
+
+
+def _architecture(graph: Graph, hf: HfSection) -> Iterator[Finding]:
+    if not hf.architectures:
+        yield Finding("hf.architecture", "no class is named: the spec would stand for no model.")
+        return
+    ours = " or ".join(hf.architectures)
+    named = graph.hf_config.get("architectures") or []
+    if named and not set(hf.architectures) & set(named):
+        message = f"the configuration is of {', '.join(map(str, named))}; this spec is of {ours}."
+        yield Finding("hf.architecture", message)
+    elif graph.hf_config and hf.architecture_of(graph.hf_config) is None:
+        kind = graph.hf_config.get("model_type")
+        message = f"the configuration names no architectures, and its model_type {kind} is of none of {ours}."
+        yield Finding("hf.architecture", message)
 
 
 def _one_begins(name: str, weights: str) -> bool:

@@ -76,7 +76,8 @@ def _injected(wiring: Wiring) -> Iterator[Finding]:
     for joint in wiring.joints:
         if not isinstance(edge := joint.edge, InjectEdge) or joint.source is None:
             continue
-        if edge.at and frozenset(edge.at) not in placed:
+        known = edge.at and all(name in wiring.graph.tokens for name in edge.at)
+        if known and frozenset(edge.at) not in placed:
             message = "no scatter edge has these tokens, and levels are added where features stand. Write the same at."
             yield Finding(f"{joint.path}.at", message)
         first = first or joint

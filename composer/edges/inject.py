@@ -60,12 +60,9 @@ class InjectEdge(Edge):
         if not self.at:
             yield Finding(f"{site.path}.at", "no token is named: without placeholders the features go nowhere.")
         yield from site.unknown_tokens(self.at, "at")
-        if site.source_shape is None or site.target_shape is None:
-            return
-        levels, layers = site.source_shape[0], site.target_shape[0]
-        assert isinstance(levels, int)
-        assert isinstance(layers, int)
-        yield from self._after(site, levels, layers)
+        levels, layers = (shape[0] if shape else None for shape in (site.source_shape, site.target_shape))
+        if isinstance(levels, int) and isinstance(layers, int):  # else an end is of another type, which is said apart
+            yield from self._after(site, levels, layers)
 
     def _after(self, site: Site, levels: int, layers: int) -> Iterator[Finding]:
         if self.after is None:

@@ -16,7 +16,7 @@ def to_json(graph: Graph) -> str:
     picture = {
         "name": graph.name,
         "description": graph.description,
-        "hf": graph.hf and {"architecture": graph.hf.architecture, "requires": graph.hf.requires},
+        "hf": graph.hf and {"architecture": graph.architecture, "requires": graph.hf.requires},
         "tokens": graph.tokens,
         "inputs": {
             given.name: {"type": given.type, "shape": list(given.shape), "optional": given.optional}

@@ -52,7 +52,7 @@ class Run:
             for entry in weight_map(self.graph, held, share):
                 window = share.window(entry.split)
                 for name, piece in entry.pieces(held).items():
-                    values = torch.cat([view.detach().reshape(-1) for view in piece.views]).reshape(piece.shape)
+                    values = piece.values().detach()
                     found.append((name, window.dim, window.part.index, window.part.parts, values))
         return found
 

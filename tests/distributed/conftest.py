@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from adapters.prove.layouts.running import collect, launch, prepare
+from adapters.prove.layouts.launching import launch
+from adapters.prove.layouts.running import collect, prepare
 from tests.distributed.graphs import VARIANTS, tiny
 from tests.distributed.layouts import FAULTS, FOUR_RANKS, TWO_RANKS
 

@@ -49,7 +49,7 @@ def trio(graph: Graph, transformer_impl: str, seed: int = 0) -> Iterator[Trio]:
     """Make the three; the oracle attends eagerly, transformers in bfloat16 as it does by default."""
     import transformers
 
-    architecture = getattr(transformers, graph.hf.architecture)
+    architecture = getattr(transformers, str(graph.architecture))
     config = to_hf_config(graph.hf_config)
     with torch.device("cuda"):
         oracle = architecture._from_config(config, attn_implementation="eager", dtype=torch.float32).eval()

@@ -42,7 +42,7 @@ def _attention(graph: Graph, rule: str, head_dim: int) -> tuple[CausalAttention,
     runtime.ensure()
     config = composed_config(graph, dtype=torch.bfloat16, transformer_impl="transformer_engine")
     factory = FusedAttention.for_model(config, ProcessGroupCollection.use_mpu_process_groups())
-    wanted = CoreAttention(parse(rule), HEADS, KV_HEADS, head_dim, head_dim**-0.5)
+    wanted = CoreAttention(parse(rule), HEADS, KV_HEADS, head_dim, head_dim, head_dim**-0.5)
     dense = MaskedAttention(wanted.rule, DenseMasks(MetadataLayout.for_rules([wanted.rule], {})), wanted.scale, 0.0)
     chosen = factory(wanted, dense)
     assert isinstance(chosen, CausalAttention)

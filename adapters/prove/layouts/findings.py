@@ -10,7 +10,7 @@ from attrs import frozen
 
 from adapters.prove.layouts.batches import items
 from adapters.prove.layouts.gradient_errors import Part, relative_errors, worst
-from adapters.prove.layouts.job import Alone, Case
+from adapters.prove.layouts.job import Alone, Case, found_file
 from adapters.prove.layouts.who_changes import expected_changes, turns
 from adapters.prove.layouts.worker import PACKED
 from adapters.prove.report import UNCHANGED_BOUND
@@ -50,7 +50,7 @@ class LayoutProof:
 
 def layout_proof(case: Case, graph: Graph, alone: Alone, folder: Path) -> LayoutProof:
     """Read what every rank left, and compare."""
-    ranks = [json.loads((folder / f"{case.id}.{rank}.json").read_text("utf-8")) for rank in range(case.named.ranks)]
+    ranks = [json.loads(found_file(folder, case, rank).read_text("utf-8")) for rank in range(case.named.ranks)]
     batches = tuple(_batch(name, alone, ranks) for name in alone.batches)
     problems = [
         problem

@@ -17,6 +17,8 @@ from adapters.huggingface.composed_tensors import rank_tensors
 from adapters.huggingface.rank_share import Window, share_of
 from adapters.huggingface.stored_matrix import Matrix, dimensions
 from adapters.huggingface.weight_map import weight_map
+from adapters.huggingface.weight_operations import Piece
+from adapters.huggingface.weight_plan import Slot
 from adapters.megatron.module import ComposedModel
 from adapters.parity.report import measured_by
 
@@ -66,24 +68,22 @@ def gradient_parts(model: ComposedModel, expected: Mapping[str, Tensor]) -> list
     found = []
     for entry in weight_map(graph, rank_tensors(model), share):
         if all(name in arrived for name in entry.composed):
-            window = share.window(entry.split)
-            window = Window(window.dim, window.part, share.inside(entry.inside))
             for name, piece in entry.pieces(arrived).items():
-                values = torch.cat([view.reshape(-1) for view in piece.views]).reshape(piece.shape)
-                found.append(_part(name, values, window, expected[name]))
+                found.append(_part(name, piece, entry.window(share, piece), expected[name]))
     return found
 
 
-def _part(name: str, values: Tensor, window: Window, expected: Tensor) -> Part:
-    here, there = Matrix.of(tuple(values.shape)), Matrix.of(window.whole(tuple(values.shape)))
-    origins = [window.origin(tuple(values.shape), line) for line in range(here.lines)]
-    column = origins[0][1]
-    right = expected.reshape(there.lines, there.width)[[line for line, _ in origins], column : column + here.width]
-    right = right.to(values.device, torch.float64)
-    difference = values.reshape(here.lines, here.width).double() - right
-    at = (origins[0][0], column, *dimensions(tuple(values.shape)))
-    error, size = float(difference.square().sum()), float(right.square().sum())
-    return Part(name, at, values.numel(), expected.numel(), error, size)
+def _part(name: str, piece: Piece, window: Window, expected: Tensor) -> Part:
+    there = Matrix.of(window.whole(piece.shape))
+    whole = expected.reshape(there.lines, there.width)
+    errors, sizes, starts = [], [], []
+    for place, view in Slot(piece, (), name, window).places():
+        right = whole[place.first : place.last, place.left : place.right].to(view.device, torch.float64)
+        errors.append(float((view.double() - right).square().sum()))
+        sizes.append(float(right.square().sum()))
+        starts.append((place.first, place.left))
+    at = (*min(starts), *dimensions(piece.shape))
+    return Part(name, at, math.prod(piece.shape), expected.numel(), sum(errors), sum(sizes))
 
 
 def relative_errors(parts: list[Part]) -> dict[str, float]:

@@ -24,7 +24,13 @@ class Case:
     """One model under one layout."""
 
     variant: str
+    """The model's folder; where there are several specs, the spec's name and a slash before its own."""
     named: NamedLayout
+
+    @property
+    def model(self) -> str:
+        """The model's name within its spec."""
+        return self.variant.rpartition("/")[2]
 
     @property
     def id(self) -> str:
@@ -65,6 +71,16 @@ def write_alone(
 def read_alone(folder: Path) -> Alone:
     """See `write_alone`."""
     return Alone(**torch.load(folder / ALONE, weights_only=True))
+
+
+def found_file(folder: Path, case: Case, rank: int) -> Path:
+    """Where a rank leaves what it found."""
+    return folder / f"{case.id}.{rank}.json"
+
+
+def is_complete(folder: Path, case: Case) -> bool:
+    """Whether every rank of a case is done."""
+    return all(found_file(folder, case, rank).exists() for rank in range(case.named.ranks))
 
 
 def write_cases(folder: Path, cases: list[Case]) -> None:

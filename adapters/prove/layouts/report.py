@@ -39,22 +39,27 @@ def print_report(report: LayoutsReport, console: "Console | None" = None) -> Non
     for proof in report.proofs:
         table.add_row(*_cells(proof), style=None if proof.green else "red")
     console.print(table)
-    for proof in report.proofs:
-        for problem in proof.problems:
-            text = f"{proof.case.variant} {proof.case.named.name}: {problem}"
-            console.print(text, style="red", markup=False, highlight=False)
+    said = [] if report.problem is None else [report.problem]
+    said += [
+        f"{report.spec} {proof.case.model} {proof.case.named.name}: {problem}"
+        for proof in report.proofs
+        for problem in proof.problems
+    ]
+    for text in said:
+        console.print(text, style="red", markup=False, highlight=False)
     console.print("proved" if report.exit_code == 0 else "NOT PROVED")
 
 
 def _cells(proof: LayoutProof) -> tuple[str, ...]:
-    packed = [batch for batch in proof.batches if batch.name.startswith("packed")]
-    others = [batch for batch in proof.batches if batch not in packed]
     named = proof.case.named
     sequence = " +sp" if named.layout.sequence_parallel and "sp" not in named.name else ""
+    first = (proof.case.model, named.name + sequence, str(named.ranks))
+    if not proof.batches:
+        return (*first, "failed", "", "", "", "")
+    packed = [batch for batch in proof.batches if batch.name.startswith("packed")]
+    others = [batch for batch in proof.batches if batch not in packed]
     return (
-        proof.case.variant,
-        named.name + sequence,
-        str(named.ranks),
+        *first,
         f"{max(batch.loss for batch in others):.0e}",
         f"{max(batch.gradient for batch in others):.0e}",
         f"{max(batch.gradient for batch in packed):.0e}",
@@ -78,7 +83,7 @@ def write_page(report: LayoutsReport, folder: Path) -> Path:
         *("| " + " | ".join(_cells(proof)) + " |" for proof in report.proofs),
         "",
         *(
-            f"- **{proof.case.variant} {proof.case.named.name}**: {text}"
+            f"- **{proof.case.model} {proof.case.named.name}**: {text}"
             for proof in report.proofs
             for text in proof.problems
         ),

@@ -1,16 +1,16 @@
-"""From a spec and layouts to proofs: the measure in this process, the layouts in others, one launch a rank count."""
+"""From specs and layouts to proofs: the measure in this process, the layouts of all specs in others."""
 
-import os
-import subprocess
-import sys
 import tempfile
-from collections.abc import Callable, Sequence
+import traceback
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from attrs import frozen
 
+from adapters.huggingface.configured import load_configured
 from adapters.huggingface.import_weights import import_weights
 from adapters.megatron import build
 from adapters.parity.batch import make_batch
@@ -20,18 +20,13 @@ from adapters.parity.variants import all_variants
 from adapters.prove.layouts.alone import loss_and_gradients
 from adapters.prove.layouts.batches import global_batches
 from adapters.prove.layouts.findings import LayoutProof, layout_proof
-from adapters.prove.layouts.job import WEIGHTS, Case, read_alone, read_graph, write_alone, write_cases, write_graph
+from adapters.prove.layouts.job import WEIGHTS, Case, read_alone, read_graph, write_alone, write_graph
+from adapters.prove.layouts.launching import WORKER, run_cases
 from adapters.prove.layouts.names import LayoutError, NamedLayout
 from components.language.gpt_declaration import has_experts
 from composer import Graph, load
 
-TIMEOUT_S = 1800
-LINES_OF_FAILURE = 40
-WORKER = "adapters.prove.layouts.worker"
-
-
-class LayoutRunError(RuntimeError):
-    """The processes of a layout did not end well; holds the end of what they said."""
+Progress = Callable[[str], None]
 
 
 @frozen
@@ -40,39 +35,67 @@ class LayoutsReport:
 
     spec: str
     proofs: tuple[LayoutProof, ...]
+    problem: str | None = None
+    """Why there are none: what went wrong in the process alone."""
 
     @property
     def exit_code(self) -> int:
         return 0 if self.proofs and all(proof.green for proof in self.proofs) else 1
 
 
+@frozen
+class Subject:
+    """One spec: its tiny models by the name of their folder, `SPEC/VARIANT`, and each under the layouts that fit it."""
+
+    spec: str
+    graphs: dict[str, Graph]
+    cases: tuple[Case, ...]
+
+
 def run(
-    spec: str | Path,
+    specs: Iterable[str | Path],
     layouts: Sequence[NamedLayout],
     hf: str | Path | dict[str, Any] | None = None,
     overrides: Sequence[str] = (),
     *,
     seed: int = 0,
-    progress: Callable[[str], None] = lambda _: None,
+    progress: Progress = lambda _: None,
     worker: str = WORKER,
-) -> LayoutsReport:
-    """Prove tiny models of a spec under layouts, in float32, each rank a process of this machine.
+) -> tuple[LayoutsReport, ...]:
+    """Prove tiny models of specs under layouts, in float32, each rank a process of this machine.
+
+    Processes are started once for each number of ranks, not once a spec: starting them takes longer than a proof. What
+    goes wrong with one model, or under one layout, is in the report of its spec, and the others are proved.
 
     Args:
-        spec: a spec file.
+        specs: spec files.
         layouts: see `parse_layouts`.
-        hf: the checkpoint whose structure is taken; None: the spec's default.
+        hf: the checkpoint whose structure is taken; None: each spec's default.
         overrides: `path=value`, applied after the sizes were shrunk.
         seed: of weights and batches.
         progress: told what is being done.
         worker: the module that each rank runs.
 
     Raises:
-        SpecError: the spec has problems.
-        LayoutError: there are fewer GPUs than ranks, or no model for a layout.
-        LayoutRunError: a rank failed.
+        SpecError: a spec has problems.
+        LayoutError: there are fewer GPUs than ranks, or no model of a spec for a layout, or two specs of one name.
     """
+    subjects = [_subject(spec, layouts, hf, overrides) for spec in specs]
+    names = Counter(subject.spec for subject in subjects)
+    if twice := [name for name, count in names.items() if count > 1]:
+        raise LayoutError(f"two specs are called {twice[0]}: results go by name")
+    with tempfile.TemporaryDirectory(prefix="vlm-composer-") as name:
+        folder = Path(name)
+        problems = {subject.spec: _prepared(subject, folder, seed, progress) for subject in subjects}
+        ready = [subject for subject in subjects if problems[subject.spec] is None]
+        failed = run_cases(folder, [case for subject in ready for case in subject.cases], progress, worker)
+        return tuple(_report(folder, subject, problems[subject.spec], failed) for subject in subjects)
+
+
+def _subject(spec: str | Path, layouts: Sequence[NamedLayout], hf: Any, overrides: Sequence[str]) -> Subject:
     graphs = tiny_graphs(spec, hf, overrides, max(named.layout.tp for named in layouts))
+    name = next(iter(graphs.values())).name
+    graphs = {f"{name}/{variant}": graph for variant, graph in graphs.items()}
     cases = [
         Case(variant, fitting)
         for named in layouts
@@ -80,33 +103,32 @@ def run(
         if (fitting := named.for_model(experts=has_experts(graph.decoder().config))) is not None
     ]
     if not cases:
-        raise LayoutError("no model of this spec has experts: there is nothing to prove under expert parallelism")
-    with tempfile.TemporaryDirectory(prefix="vlm-composer-") as name:
-        folder = Path(name)
-        for variant, graph in graphs.items():
-            progress(f"{variant}: one process alone")
-            prepare(graph, folder / variant, seed)
-        write_cases(folder, cases)
-        for ranks in sorted({case.named.ranks for case in cases}):
-            progress(
-                f"{ranks} ranks: {', '.join(dict.fromkeys(c.named.name for c in cases if c.named.ranks == ranks))}"
-            )
-            launch(folder, ranks, worker)
-        return LayoutsReport(next(iter(graphs.values())).name, tuple(collect(folder, case) for case in cases))
+        raise LayoutError(f"no model of {name} has experts: there is nothing to prove under expert parallelism")
+    return Subject(name, graphs, tuple(cases))
 
 
 def tiny_graphs(
     spec: str | Path, hf: str | Path | dict[str, Any] | None, overrides: Sequence[str], ranks: int
 ) -> dict[str, Graph]:
     """The spec at tiny sizes that `ranks` tensor-parallel ranks can share: as configured, and without experts."""
-    from adapters.huggingface.config import plain
-
-    configured = load(spec, hf=None if hf is None else plain(hf))
+    configured = load_configured(spec, hf)
     found: dict[str, Graph] = {}
     for variant in all_variants(spec, configured, given=hf is not None):
         graph = load(spec, hf=splittable(variant.hf_config, ranks), overrides=overrides)
         found.setdefault("experts" if has_experts(graph.decoder().config) else "dense", graph)
     return found
+
+
+def _prepared(subject: Subject, folder: Path, seed: int, progress: Progress) -> str | None:
+    """What went wrong; None: nothing did."""
+    for variant, graph in subject.graphs.items():
+        progress(f"{variant}: one process alone")
+        try:
+            prepare(graph, folder / variant, seed)
+        except Exception as error:  # noqa: BLE001 (whatever it is, it is this spec's alone)
+            where = traceback.extract_tb(error.__traceback__)[-1]
+            return f"{variant}, one process alone: {type(error).__name__}: {error} ({where.filename}:{where.lineno})"
+    return None
 
 
 def prepare(graph: Graph, folder: Path, seed: int = 0) -> None:
@@ -134,30 +156,14 @@ def _soften(oracle: torch.nn.Module) -> None:
             parameter.mul_(0.5)
 
 
-def launch(folder: Path, ranks: int, worker: str = WORKER) -> None:
-    """Run a worker on `ranks` processes of this machine: on as many GPUs, or without any on the CPU.
-
-    Raises:
-        LayoutError: there are GPUs, but fewer.
-        LayoutRunError: a process failed, or they did not end in time.
-    """
-    if torch.cuda.is_available() and torch.cuda.device_count() < ranks:
-        raise LayoutError(f"{ranks} ranks need {ranks} GPUs; here are {torch.cuda.device_count()}")
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(ranks)]
-    here = str(Path(__file__).parents[3])
-    paths = os.pathsep.join(path for path in (here, os.environ.get("PYTHONPATH", "")) if path)
-    done = subprocess.run(  # noqa: S603 (our own worker)
-        [*command, "-m", worker, str(folder)],
-        env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": paths},
-        timeout=TIMEOUT_S,
-        check=False,
-        capture_output=True,
-        text=True,
+def _report(folder: Path, subject: Subject, problem: str | None, failed: dict[str, str]) -> LayoutsReport:
+    if problem is not None:
+        return LayoutsReport(subject.spec, (), problem)
+    proofs = (
+        LayoutProof(case, (), 0, (failed[case.id],)) if case.id in failed else collect(folder, case)
+        for case in subject.cases
     )
-    if done.returncode:
-        said = (done.stdout + done.stderr).splitlines()
-        lines = [line for line in said if line.startswith("[rank")] or said  # the launcher's own words come after
-        raise LayoutRunError(f"a rank of {ranks} failed:\n" + "\n".join(lines[-LINES_OF_FAILURE:]))
+    return LayoutsReport(subject.spec, tuple(proofs))
 
 
 def collect(folder: Path, case: Case) -> LayoutProof:

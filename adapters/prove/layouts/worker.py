@@ -26,7 +26,7 @@ from adapters.megatron.steps import implementation
 from adapters.prove.layouts import who_changes
 from adapters.prove.layouts.batches import MicroBatch, arguments
 from adapters.prove.layouts.gradient_errors import gather_gradients, gradient_parts
-from adapters.prove.layouts.job import WEIGHTS, Alone, Case, read_alone, read_cases, read_graph
+from adapters.prove.layouts.job import WEIGHTS, Alone, Case, found_file, read_alone, read_cases, read_graph
 from composer import Graph
 from composer.edges import ScatterEdge
 
@@ -172,7 +172,11 @@ def run(case: Case, folder: Path) -> None:
 
 def write(case: Case, folder: Path, found: dict[str, Any]) -> None:
     """Leave what was found, and the groups of the layout."""
-    (folder / f"{case.id}.{distributed.get_rank()}.json").write_text(json.dumps(found), encoding="utf-8")
+    file = found_file(folder, case, distributed.get_rank())
+    # A rank that fails ends this one at any moment: the file is there whole or not at all.
+    unfinished = file.with_suffix(".unfinished")
+    unfinished.write_text(json.dumps(found), encoding="utf-8")
+    unfinished.rename(file)
     runtime.leave()
 
 

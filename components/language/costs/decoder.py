@@ -84,10 +84,10 @@ class GptCosts:
 
     def __attrs_post_init__(self) -> None:
         """What the section says."""
-        self.kinds = self.section.layers.order
-        kinds = self.section.layers.kinds
-        self.mixed = next((kind for kind in self.kinds if kinds[kind].ffn.experts is not None), None)
-        experts = None if self.mixed is None else kinds[self.mixed].ffn.experts
+        layers = self.section.layers
+        self.kinds = layers.names
+        found = ((name, layers.whole(name).ffn.experts) for name in dict.fromkeys(self.kinds))
+        self.mixed, experts = next(((name, part) for name, part in found if part is not None), (None, None))
         self.num_experts = 0 if experts is None else experts.num_experts
 
     def layer(self, kind: str, setting: Setting) -> Deferred:
@@ -146,7 +146,7 @@ class GptCosts:
         layout = setting.layout
         apart = Layout(tp=layout.tp, cp=layout.cp, sequence_parallel=layout.sequence_parallel)
         beside = self._part(kind, evolve(setting, layout=apart), layer.work_beside_experts)
-        if self.section.layers.kinds[kind].ffn.experts is None or self.mixed is None:
+        if self.section.layers.whole(kind).ffn.experts is None or self.mixed is None:
             return beside
         return beside + self._part(self.mixed, setting, layer.work_of_experts, "experts")
 

@@ -5,7 +5,7 @@ Legend: T tokens of this rank, E experts, k experts per token, R tokens that thi
 
 from components.language.costs.norms import scale_free
 from components.language.costs.tape import WIDE, Stored, Tape, Tokens
-from components.language.gpt_declaration import Experts, Router
+from components.language.feed_forward_declaration import Experts, Router
 from composer.plans.costs import Setting
 
 INDEX = 8  # bytes of an int64

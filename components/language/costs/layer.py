@@ -7,7 +7,7 @@ from components.language.costs.attention import attention
 from components.language.costs.feed_forward import feed_forward
 from components.language.costs.norms import rms_norm
 from components.language.costs.tape import Kept, Stored, Tape, Tokens
-from components.language.gpt_declaration import Gpt
+from components.language.gpt_declaration import Gpt, kind_of
 from composer.plans.costs import Setting
 
 
@@ -31,14 +31,14 @@ def of_layer(section: Gpt, kind: str, setting: Setting) -> Kept:
 
 
 def _halves(section: Gpt, kind: str, setting: Setting) -> Halves:
-    layer, hidden, layout = section.layers.kinds[kind], section.config.hidden_size, setting.layout
+    layer, hidden, layout = section.layers.whole(kind), section.config.hidden_size, setting.layout
     tape, outer = Tape(setting.element), Tokens.of(setting).outer
     residual = Stored.whole("residual", outer * hidden)
     if layout.recompute == "full":
         tape.keep(residual, "layer")
         return Halves(tape, tape.bytes)
     rms_norm(tape, residual, outer, "attention norm", setting)
-    attention(tape, layer, kind, hidden, setting)
+    attention(tape, layer, kind_of(kind), hidden, setting)
     of_attention = tape.bytes
     if layout.recompute == "selective" and "mlp" in layout.recompute_modules:
         # Megatron-Core's name; here it is the whole feed-forward half, experts too.

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from components.language.gpt_declaration import Gpt, layer_kinds
+from components.language.gpt_declaration import Gpt
 from composer.plans.layout import Layout
 
 RECOMPUTED = ("core_attn", "mlp", "moe")
@@ -16,8 +16,8 @@ def misfits(section: Gpt, layout: Layout) -> tuple[str, ...]:
 
 def _tensor(section: Gpt, layout: Layout) -> Iterator[str]:
     tp = layout.tp
-    for kind in layer_kinds(section):
-        layer = section.layers.kinds[kind]
+    for kind in dict.fromkeys(section.layers.names):
+        layer = section.layers.whole(kind)
         if layer.attention.kv_heads % tp:
             heads = layer.attention.kv_heads
             yield f"{heads} key/value heads of {kind} layers cannot be split over {tp} tensor-parallel ranks"
@@ -29,7 +29,7 @@ def _tensor(section: Gpt, layout: Layout) -> Iterator[str]:
 
 
 def _experts(section: Gpt, layout: Layout) -> Iterator[str]:
-    found = [section.layers.kinds[kind].ffn.experts for kind in layer_kinds(section)]
+    found = [ffn.experts for ffn in section.layers.feed_forwards.values()]
     part = next((each for each in found if each is not None), None)
     if part is None:
         if layout.ep > 1 or layout.etp > 1:

@@ -7,20 +7,21 @@ which of them live at once was read from their code.
 from components.language.costs.core_attention import kernel
 from components.language.costs.experts import received
 from components.language.costs.tape import WIDE, Tokens
-from components.language.gpt_declaration import Experts, Gpt, Layer
+from components.language.feed_forward_declaration import Experts
+from components.language.gpt_declaration import Gpt, Layer, kind_of
 from composer.plans.costs import Setting
 
 
 def of_attention(section: Gpt, kind: str, setting: Setting) -> int:
     """Of the attention half, beside the gradients of the residual stream."""
     stream = Tokens.of(setting).outer * section.config.hidden_size
-    own = max(_attention(section.layers.kinds[kind], kind, setting), _norm(stream, setting))
+    own = max(_attention(section.layers.whole(kind), kind_of(kind), setting), _norm(stream, setting))
     return 2 * stream * setting.element + own
 
 
 def of_feed_forward(section: Gpt, kind: str, setting: Setting) -> int:
     """Of the feed-forward half, likewise: of its last norms, or of a branch when those norms have let go of theirs."""
-    layer, hidden = section.layers.kinds[kind], section.config.hidden_size
+    layer, hidden = section.layers.whole(kind), section.config.hidden_size
     stream = Tokens.of(setting).outer * hidden
     gone = _norms_behind(layer) * _kept_by_norm(stream, setting)
     parts = [_norm(stream, setting)]

@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator
 
-from components.language.gpt_declaration import Experts, Layer
+from components.language.feed_forward_declaration import Experts
+from components.language.gpt_declaration import Layer
 from components.language.work.operations import (
     MODULE_LAUNCHES,
     addition,

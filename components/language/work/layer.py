@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator
 
-from components.language.gpt_declaration import Experts, Gpt
+from components.language.feed_forward_declaration import Experts
+from components.language.gpt_declaration import Gpt, kind_of
 from components.language.work.attention import attention_work
 from components.language.work.feed_forward import expert_work, feed_forward_work
 from components.language.work.operations import addition, norm, python, scaling
@@ -13,7 +14,7 @@ from composer.plans.costs import Message, Setting, Work
 def work_of_layer(section: Gpt, kind: str, setting: Setting) -> tuple[Work, ...]:
     """Operations of one layer's forward pass on one rank."""
     beside = work_beside_experts(section, kind, setting)
-    if section.layers.kinds[kind].ffn.experts is None:
+    if section.layers.whole(kind).ffn.experts is None:
         return beside
     return beside + work_of_experts(section, kind, setting)
 
@@ -25,16 +26,16 @@ def work_beside_experts(section: Gpt, kind: str, setting: Setting) -> tuple[Work
 
 def work_of_experts(section: Gpt, kind: str, setting: Setting) -> tuple[Work, ...]:
     """Router, dispatch and experts of a kind that has them."""
-    experts = section.layers.kinds[kind].ffn.experts
+    experts = section.layers.whole(kind).ffn.experts
     assert experts is not None
     return tuple(expert_work(experts, section.config.hidden_size, setting))
 
 
 def _beside_experts(section: Gpt, kind: str, setting: Setting) -> Iterator[Work]:
-    layer, hidden = section.layers.kinds[kind], section.config.hidden_size
+    layer, hidden = section.layers.whole(kind), section.config.hidden_size
     elements = Tokens.of(setting).split * hidden
     yield norm("norms", elements, setting)
-    yield from attention_work(layer, hidden, kind, setting)
+    yield from attention_work(layer, hidden, kind_of(kind), setting)
     yield from feed_forward_work(layer, hidden, setting)
     if layer.norms == "sandwich":
         yield norm("norms", elements, setting)
@@ -52,7 +53,7 @@ def messages_of_layer(section: Gpt, kind: str, setting: Setting) -> tuple[Messag
 
 
 def _messages(section: Gpt, kind: str, setting: Setting) -> Iterator[Message]:
-    layer, layout = section.layers.kinds[kind], setting.layout
+    layer, layout = section.layers.whole(kind), setting.layout
     tokens = Tokens.of(setting)
     residual = tokens.whole * section.config.hidden_size * setting.element
     if layout.tp > 1:

@@ -29,16 +29,18 @@ def read(piece: Piece) -> Tensor:
     """The Hugging Face tensor, put together from matrices."""
     matrix = Matrix.of(piece.shape)
     tensor = torch.full((matrix.lines, matrix.width), torch.nan, dtype=torch.float64)
-    for view, line in piece.matrices():
-        tensor[line : line + view.shape[0]] = view
+    for view, line, number in piece.matrices():
+        left = number * view.shape[1]
+        tensor[line : line + view.shape[0], left : left + view.shape[1]] = view
     return tensor.reshape(piece.shape)
 
 
 def write(piece: Piece, tensor: Tensor) -> None:
     matrix = Matrix.of(piece.shape)
     lines = tensor.reshape(matrix.lines, matrix.width)
-    for view, line in piece.matrices():
-        view.copy_(lines[line : line + view.shape[0]])
+    for view, line, number in piece.matrices():
+        left = number * view.shape[1]
+        view.copy_(lines[line : line + view.shape[0], left : left + view.shape[1]])
 
 
 @given(small, small, small, small, st.booleans(), st.booleans())
@@ -82,6 +84,18 @@ def test_experts_are_stacked(count: int, rows: int, columns: int):
     assert torch.equal(read(piece), torch.stack(each).transpose(1, 2))
 
 
+@given(small, small, small)
+def test_transposed_experts_have_gate_columns_before_up_columns(experts: int, inside: int, hidden: int):
+    gate, up = counted(experts, inside, hidden), counted(experts, inside, hidden, start=10_000)
+    merged = list(torch.cat([gate, up], dim=1))
+    (piece,) = OPERATIONS["stack transposed gate up"](merged)
+    right = torch.cat([gate, up], dim=1).transpose(1, 2)
+    assert torch.equal(read(piece), right)
+    assert torch.equal(piece.values(), right)
+    write(piece, right + 1)
+    assert torch.equal(torch.stack(merged), torch.cat([gate, up], dim=1) + 1)
+
+
 @given(small, small)
 def test_transposed_and_same(rows: int, columns: int):
     tensor = counted(rows, columns)
@@ -120,4 +134,4 @@ def test_merging_heads_is_invertible(groups: int, per_group: int, width: int, hi
 def test_scalars_and_empty_tensors(shape: tuple[int, ...]):
     (piece,) = identity([torch.ones(shape)])
     assert piece.shape == shape
-    assert sum(view.numel() for view, _ in piece.matrices()) == torch.Size(shape).numel()
+    assert sum(view.numel() for view, _, _ in piece.matrices()) == torch.Size(shape).numel()

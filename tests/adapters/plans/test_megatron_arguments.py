@@ -11,13 +11,12 @@ from attrs import evolve
 from megatron.core.transformer.pipeline_parallel_layer_layout import PipelineParallelLayerLayout
 from megatron.training.arguments import parse_args, validate_args
 
-from adapters.cli.arguments import plain_config
+from adapters.huggingface.configured import load_configured
 from adapters.megatron import composed_config
 from adapters.megatron.command_line import run_settings
 from adapters.megatron.layout import group_sizes, model_overrides
 from adapters.megatron.provider import megatron_arguments
 from adapters.plans.megatron_arguments import execution_arguments
-from composer import load
 from composer.plans.execution import Execution
 from composer.plans.layout import Layout
 from tests.adapters.plans.plans import (
@@ -131,7 +130,7 @@ def test_what_is_no_field_of_the_model_is_the_plans_too(name, parsed):
 
 
 def test_a_dense_model_gets_no_argument_of_experts(parsed):
-    graph = load(SPEC, hf=plain_config(DENSE_CONFIG))
+    graph = load_configured(SPEC, DENSE_CONFIG)
     made = plan(Execution(16, Layout(tp=4, pp=2, sequence_parallel=True)), graph)
     args = parsed(made, graph)
     assert (args.num_experts, args.moe_grouped_gemm) == (None, False)

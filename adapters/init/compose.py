@@ -1,0 +1,277 @@
+"""The nearest composition for a model that no shipped spec stands for: every decision with its source."""
+
+from typing import Any
+
+from torch import Tensor
+
+from adapters.init.decoder import decoder_node
+from adapters.init.draft import Notes, Said
+from adapters.init.features import Taken, taken_rows
+from adapters.init.fields import Fields
+from adapters.init.files import stored
+from adapters.init.inspection import TEXT, Inspected
+from adapters.init.placement import embedding_scale, mask_rule, placement_mode, positions
+from adapters.init.probe import PLACEHOLDER_KEYS, Placed, Probe, ProbeError, probe_decoder, probe_features
+from adapters.init.projector import projector_node, takes_rows
+
+DECODER = "language_model"
+
+
+def compose(inspected: Inspected, name: str, file: str, notes: Notes) -> dict[str, Any]:
+    """The document of a spec.
+
+    Args:
+        inspected: the model.
+        name: of the spec.
+        file: of its configuration, beside it.
+        notes: gets what stays undecided.
+    """
+    root, text = Fields("hf", inspected.plain), Fields(f"hf.{TEXT}", inspected.text_plain)
+    probe = _measured(inspected, notes)
+    token = _token(root, notes)
+    decoder = decoder_node(inspected, text, notes)
+    if not inspected.towers:
+        notes.add("nodes", "no module is made by AutoModel of one of the configuration's parts: there is no tower")
+    nodes: dict[str, Any] = {}
+    edges: list[Any] = []
+    inputs: dict[str, Any] = {"input_ids": {"type": "tokens", "shape": ["batch", "seq"]}}
+    for tower, key in list(inspected.towers.items())[:1]:
+        nodes, edges, given = _encoder(inspected, probe, tower, key, root, notes)
+        inputs |= given
+    edges = [_embed(), *edges]
+    placed = _placed(inspected, probe, token, notes)
+    edges += _decoder_edges(inspected, probe, placed, text, token, notes)
+    if probe is not None and placed is not None:
+        scale = embedding_scale(placed, _tiny_token(inspected, token), notes)
+        edges[0] |= {"scale": scale} if scale else {}
+    nodes[DECODER] = decoder
+    for field, value in text.unread().items():
+        notes.add(f"nodes.{DECODER}", f"{TEXT}.{field} is {value}: nothing in the spec reads it; does the model?")
+    prefixes = [section["weights"].value for section in nodes.values()]
+    saved = stored(inspected, prefixes, notes)
+    _left_over(inspected, prefixes, notes)
+    hf = {
+        "architecture": inspected.architecture,
+        "requires": f"transformers>={_version()}",
+        "text": [inspected.text_plain["model_type"]],
+        "default": file,
+        **({"stored": Said(saved, "read off files that transformers saved of a tiny model")} if saved else {}),
+    }
+    return {
+        "spec": 1,
+        "name": name,
+        "description": f"{inspected.architecture}, composed by vlm-composer init",
+        "hf": hf,
+        "tokens": {"image": Said(f"${{hf.{token}}}", "placeholder of a picture's rows")} if token else {"image": 0},
+        "inputs": inputs,
+        "nodes": nodes,
+        "edges": edges,
+        "stages": {"align": {"trains": ["projector"]}, "sft": {"trains": ["all - tower"]}},
+    }
+
+
+def _measured(inspected: Inspected, notes: Notes) -> Probe | None:
+    try:
+        return probe_features(inspected)
+    except ProbeError as error:
+        notes.add("edges, from tower to decoder", f"nothing could be measured: {error}")
+        return None
+
+
+def _placed(inspected: Inspected, probe: Probe | None, token: str | None, notes: Notes) -> Placed | None:
+    if probe is None or token is None:
+        return None
+    try:
+        return probe_decoder(inspected, probe, _tiny_token(inspected, token))
+    except ProbeError as error:
+        notes.add("edges, kinds embed, scatter, mask and position", f"nothing could be measured: {error}")
+        return None
+
+
+def _token(root: Fields, notes: Notes) -> str | None:
+    for name in PLACEHOLDER_KEYS:
+        if isinstance(root.config.get(name), int):
+            return name
+    notes.add(
+        "tokens.image", f"the configuration has neither {' nor '.join(PLACEHOLDER_KEYS)}: write the placeholder's id"
+    )
+    return None
+
+
+def _tiny_token(inspected: Inspected, token: str | None) -> int:
+    return int(inspected.tiny[token]) if token else 0
+
+
+def _embed() -> dict[str, Any]:
+    return {"kind": "embed", "from": "input_ids", "to": f"{DECODER}.embeddings"}
+
+
+def _encoder(
+    inspected: Inspected, probe: Probe | None, tower: str, key: str, root: Fields, notes: Notes
+) -> tuple[dict[str, Any], list[Any], dict[str, Any]]:
+    """Nodes, edges and inputs from pictures to feature rows of the decoder's width."""
+    node = tower.rpartition(".")[2]
+    vision = Fields(f"hf.{key}", inspected.plain[key])
+    sizes = probe is not None and "image_sizes" in probe.given
+    inputs = _inputs(vision, sizes=sizes)
+    section: dict[str, Any] = {
+        "component": "vision.hf_tower",
+        "weights": Said(tower, f"AutoModel makes {type(inspected.model.get_submodule(tower)).__name__} of {key}"),
+        "config": f"${{hf.{key}}}",
+        "inputs": _tower_inputs(inspected, probe, tower),
+        "out_dim": vision.reference("hidden_size", "embed_dim", "width") or 1,
+    }
+    if sizes:
+        section["item_rows"] = {"sizes_in": "image_sizes", "patch": vision.reference("patch_size")}
+    edges: list[Any] = [{"kind": "data", "from": name, "to": f"{node}.{name}"} for name in section["inputs"]]
+    called = [name for name in inspected.between if probe is None or name in probe.calls]
+    projector = called[0] if called else None
+    wanted = _wanted(probe, projector)
+    taken = taken_rows(inspected, probe, tower, wanted) if probe is not None and wanted is not None else None
+    _describe(section, taken, root, inspected, notes, f"nodes.{node}")
+    nodes, last = {node: section}, node
+    made = projector_node(inspected, probe, projector, tower, root, notes) if projector else None
+    if made is not None and projector is not None:
+        last = projector.rpartition(".")[2]
+        nodes[last] = made
+        _check_rows(inspected, probe, projector, notes)
+        pack = [{key: value for key, value in _operation(each, root)} for each in taken.operations] if taken else []
+        edge = {"kind": "data", "from": node, "to": f"{last}.in"}
+        edges.append(
+            Said(edge | {"pack": pack}, "measured: so the tower's rows become what the projector reads")
+            if pack
+            else edge
+        )
+        edges += [{"kind": "data", "from": name, "to": f"{last}.{name}"} for name in made.get("inputs", {})]
+    if sizes:
+        notes.add(
+            "edges, kind scatter",
+            "if text stands between the rows of a picture (a break after each line), say interrupted: true",
+        )
+    edges.append({"kind": "scatter", "from": last, "to": f"{DECODER}.embeddings", "at": ["image"]})
+    return nodes, edges, inputs
+
+
+def _wanted(probe: Probe | None, projector: str | None) -> Tensor | None:
+    """What the tower's rows are to become: what the projector reads, or the features themselves."""
+    if probe is None:
+        return None
+    return next(iter(probe.calls[projector].tensors().values())) if projector else probe.features
+
+
+def _inputs(vision: Fields, *, sizes: bool) -> dict[str, Any]:
+    channels = vision.reference("num_channels") or 3
+    if sizes:
+        shape: list[Any] = ["image", channels, "height", "width"]
+        return {
+            "pixel_values": {"type": "pixels", "shape": shape, "optional": True},
+            "image_sizes": {"type": "sizes", "shape": ["image", 2], "optional": True},
+        }
+    side = vision.config.get("image_size")
+    height, width = ("image_size[0]", "image_size[1]") if isinstance(side, list) else ("image_size", "image_size")
+    sides = [f"${{{vision.path}.{name}}}" for name in (height, width)] if side else ["height", "width"]
+    return {"pixel_values": {"type": "pixels", "shape": ["image", channels, *sides], "optional": True}}
+
+
+def _tower_inputs(inspected: Inspected, probe: Probe | None, tower: str) -> dict[str, Any]:
+    known = {"pixel_values": ["image", "channel", "height", "width"], "image_sizes": ["image", 2]}
+    if probe is None or tower not in probe.calls:
+        return {"pixel_values": known["pixel_values"]}
+    return {name: known[name] for name in probe.calls[tower].tensors() if name in known and name in probe.given}
+
+
+def _describe(
+    section: dict[str, Any], taken: Taken | None, root: Fields, inspected: Inspected, notes: Notes, where: str
+) -> None:
+    """What of the tower's output the features are."""
+    if taken is None:
+        notes.add(
+            where,
+            "which of the tower's rows are the features was not found: neither its outputs nor its hidden states, with "
+            "or without the first row, with or without blocks of rows put together. See output, hidden_states, and pack "
+            "of the data edge behind it",
+        )
+        return
+    source = "measured: what the projector reads"
+    if taken.layers is not None:
+        layers: Any = list(taken.layers) if isinstance(taken.layers, tuple) else taken.layers
+        depth = inspected.tiny[next(iter(inspected.towers.values()))].get("num_hidden_layers", 0) + 1
+        named = root.config.get("vision_feature_layer")
+        if named is not None and _counted(named, depth) == _counted(layers, depth):
+            layers = "${hf.vision_feature_layer}"
+        section["hidden_states"] = {"layers": Said(layers, source)}
+    elif taken.output != "last_hidden_state":
+        section["output"] = Said(taken.output, source)
+
+
+def _counted(layers: Any, depth: int) -> list[int]:
+    return [layer % depth for layer in (layers if isinstance(layers, list) else [layers])]
+
+
+def _operation(operation: Any, root: Fields) -> list[tuple[str, Any]]:
+    if operation.drop_first is not None:
+        return [("drop_first", operation.drop_first)]
+    ratio = operation.pixel_shuffle
+    named = next((name for name, value in root.config.items() if isinstance(value, float) and value == ratio), None)
+    return [("pixel_shuffle", f"${{hf.{named}}}" if named else ratio)]
+
+
+def _check_rows(inspected: Inspected, probe: Probe | None, projector: str, notes: Notes) -> None:
+    if probe is None or projector not in probe.calls:
+        return
+    (_, read), *beside = probe.calls[projector].tensors().items()
+    if not takes_rows(inspected.model.get_submodule(projector), read, dict(beside)):
+        shape = (
+            ", ".join(("pictures", "rows", "width")[: read.ndim]) if read.ndim == 3 else "x".join(map(str, read.shape))
+        )
+        notes.add(
+            f"nodes.{projector.rpartition('.')[2]}",
+            f"it reads [{shape}] and gives other rows, or none, for [rows, width], which is what projector.hf_module "
+            "hands it: a component of your own can reshape (docs/new-model.md)",
+        )
+
+
+def _decoder_edges(
+    inspected: Inspected, probe: Probe | None, placed: Placed | None, text: Fields, token: str | None, notes: Notes
+) -> list[Any]:
+    kinds = list(dict.fromkeys(text.config.get("layer_types") or ["full_attention"]))
+    rules: dict[str, Any] = {}
+    sizes = {
+        word: (inspected.tiny[TEXT][name], f"${{{text.path}.{name}}}")
+        for word, name in (("window", "sliding_window"), ("chunk", "attention_chunk_size"))
+        if inspected.tiny[TEXT].get(name)
+    }
+    text.read.update(("sliding_window", "attention_chunk_size"))
+    for kind in kinds:
+        if placed is None:
+            rules[kind] = Said("causal", "assumed")
+            notes.add(f"edges, kind mask, rules.{kind}", "nothing was measured: causal is assumed")
+        else:
+            rules[kind] = mask_rule(kind, placed, sizes, _tiny_token(inspected, token), notes)
+    if placed is not None and probe is not None:
+        placement_mode(placed, probe, _tiny_token(inspected, token), notes)
+    position = positions(placed, notes) if placed is not None else {}
+    ends = {"from": f"{DECODER}.embedding_weight", "to": f"{DECODER}.output_weight"}
+    return [
+        {"kind": "position", "from": "input_ids", "to": f"{DECODER}.rotary", **position},
+        {"kind": "mask", "from": "input_ids", "to": f"{DECODER}.attention_mask", "rules": rules},
+        {"kind": "share", **ends, "when": "hf.tie_word_embeddings"},
+    ]
+
+
+def _left_over(inspected: Inspected, prefixes: list[str], notes: Notes) -> None:
+    """Weights that no node of the spec has."""
+    strange = [
+        name
+        for name, _ in inspected.model.named_parameters()
+        if not name.startswith(tuple(f"{prefix}." for prefix in (*prefixes, "lm_head")))
+    ]
+    if strange:
+        more = f" and {len(strange) - 1} more" if len(strange) > 1 else ""
+        notes.add("nodes", f"the model has {strange[0]}{more}, which no node of the spec takes")
+
+
+def _version() -> str:
+    from importlib.metadata import version
+
+    return ".".join(version("transformers").split(".")[:2])
