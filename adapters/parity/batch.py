@@ -196,13 +196,13 @@ def _feature_rows(oracle: "PreTrainedModel", graph: "Graph", token: str, feature
     return [len(rows) for rows in image_encoder(oracle, token)(**encoded).pooler_output]
 
 
-def image_encoder(oracle: "PreTrainedModel", token: str = "image") -> Any:
+def image_encoder(oracle: "PreTrainedModel", kind: str = "image") -> Any:
     """The method of transformers' model, or of the one below its output layer, that makes feature rows of items.
 
     Raises:
         BatchError: there is none.
     """
     for model in (oracle, oracle.base_model):
-        if (method := getattr(model, f"get_{token}_features", None)) is not None:
+        if (method := getattr(model, f"get_{kind}_features", None)) is not None:
             return method
-    raise BatchError(f"{type(oracle).__name__} has no get_{token}_features: the rows of an item are unknown")
+    raise BatchError(f"{type(oracle).__name__} has no get_{kind}_features: the rows of an item are unknown")
