@@ -157,6 +157,7 @@ def _separated(row: list[int], separators: tuple[int, ...]) -> list[int]:
 def _batch(
     graph: "Graph", ids: Tensor, valid: Tensor, made: Mapping[str, Pictures], described: tuple[Row, ...]
 ) -> Batch:
+    separators = prefix_tokens(graph)
     types = torch.zeros_like(ids)
     for token in made:
         types[ids == graph.tokens[token]] = TYPES[token]
@@ -165,7 +166,6 @@ def _batch(
     text[:, :-1] = valid[:, :-1] & valid[:, 1:] & (types[:, 1:] == 0)
     counts = {token: torch.tensor([sum(_named(part) == token for part in row) for row in described]) for token in made}
     features = {name: value for each in made.values() for name, value in each.values.items()}
-    separators = prefix_tokens(graph)
     return Batch(
         ids,
         valid,
@@ -193,16 +193,18 @@ def _of_rows(ends: tuple[int, ...], counts: Tensor) -> tuple[int, ...]:
 @torch.no_grad()
 def _feature_rows(oracle: "PreTrainedModel", graph: "Graph", token: str, features: Mapping[str, Tensor]) -> list[int]:
     encoded = {name: value for name, value in features.items() if graph.inputs[name].type != "seconds"}
-    return [len(rows) for rows in image_encoder(oracle, token)(**encoded).pooler_output]
+    output = item_encoder(oracle, token)(**encoded)
+    # Some classes project elsewhere, and return what their tower made.
+    return [len(rows) for rows in (output.last_hidden_state if output.pooler_output is None else output.pooler_output)]
 
 
-def image_encoder(oracle: "PreTrainedModel", kind: str = "image") -> Any:
+def item_encoder(oracle: "PreTrainedModel", token: str) -> Any:
     """The method of transformers' model, or of the one below its output layer, that makes feature rows of items.
 
     Raises:
         BatchError: there is none.
     """
     for model in (oracle, oracle.base_model):
-        if (method := getattr(model, f"get_{kind}_features", None)) is not None:
+        if (method := getattr(model, f"get_{token}_features", None)) is not None:
             return method
-    raise BatchError(f"{type(oracle).__name__} has no get_{kind}_features: the rows of an item are unknown")
+    raise BatchError(f"{type(oracle).__name__} has no get_{token}_features: the rows of an item are unknown")

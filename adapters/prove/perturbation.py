@@ -93,6 +93,24 @@ def turned_answer(module: nn.Module, row: int, field: str | None) -> Iterator[No
 
 
 @contextmanager
+def perturbed_embedding(text_model: nn.Module, sample: int, position: int) -> Iterator[None]:
+    """What a text model of transformers is given for one token, `inputs_embeds` [B, S, H], with its sign changed."""
+
+    def turn(
+        _module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        embeddings = kwargs["inputs_embeds"].clone()
+        embeddings[sample, position] *= -1
+        return args, kwargs | {"inputs_embeds": embeddings}
+
+    handle = text_model.register_forward_pre_hook(turn, with_kwargs=True)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+@contextmanager
 def attending_alone(
     layer: int, entries: tuple[Entry, ...], ours: nn.Module, oracle: nn.Module | None
 ) -> Iterator[None]:

@@ -5,12 +5,13 @@ transformers' model with the same weights and the same row turned around.
 """
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 import torch
 from attrs import frozen
-from torch import Tensor, nn
+from torch import Tensor
 
 from adapters.huggingface.configured import load_configured
 from adapters.megatron.module import ComposedModel
@@ -19,7 +20,7 @@ from adapters.parity.oracle import oracle_logits
 from adapters.parity.pair import Pair, logits, make_pair
 from adapters.parity.variants import variants
 from adapters.prove.freezing import prove_freezing
-from adapters.prove.perturbation import attending_alone, changes, turned_answer, turned_rows
+from adapters.prove.perturbation import attending_alone, changes, perturbed_embedding, turned_answer, turned_rows
 from adapters.prove.report import UNCHANGED_BOUND, KindProof, ProveReport
 from composer import Graph, load, masks
 from composer.edges import MaskEdge, ScatterEdge
@@ -85,9 +86,8 @@ class _Token:
 def _prove_kind(pair: Pair, edge: ScatterEdge, kind: str, layer: int, rule: masks.Rule) -> KindProof:
     """Turn every row of one scatter edge around, with layer `layer` attending alone."""
     source = edge.source.owner
-    ours, oracle = pair.ours, _module_of_oracle(pair, source)
+    ours = pair.ours
     assert isinstance(ours, ComposedModel)
-    field = getattr(pair.graph.nodes[source].config, "output", None)
     before = _rows_before(pair, edge)
     allowed, valid = _allowed(pair, rule), pair.batch.attention_mask.cpu()
     tokens = _tokens(pair, edge)
@@ -106,7 +106,7 @@ def _prove_kind(pair: Pair, edge: ScatterEdge, kind: str, layer: int, rule: mask
             expected &= valid
             measured = changes(run_ours, turned_rows(ours, edge.at, [token.row]), references[0])
             seen = (measured > UNCHANGED_BOUND) & valid
-            turned = turned_answer(oracle, before + token.row, field)
+            turned = _turned(pair, source, token, before)
             by_oracle = (changes(run_oracle, turned, references[1]) > UNCHANGED_BOUND) & valid
             problems += _differences(token, seen, expected, f"by the rule {rule}")
             problems += _differences(token, seen, by_oracle, "by transformers")
@@ -117,11 +117,20 @@ def _prove_kind(pair: Pair, edge: ScatterEdge, kind: str, layer: int, rule: mask
     return KindProof(kind, str(rule), len(tokens), earlier, after, before, unchanged, changed, tuple(problems))
 
 
-def _module_of_oracle(pair: Pair, node: str) -> nn.Module:
-    weights = pair.graph.nodes[node].weights
+def _turned(pair: Pair, node: str, token: _Token, before: int) -> AbstractContextManager[None]:
+    """A feature row turned around in the oracle: where the same module answers it, or where it is in the text already.
+
+    The latter is where a node has no module of its own in transformers. `before` rows are answered earlier.
+    """
+    graph = pair.graph
+    weights = graph.nodes[node].weights
+    if graph.component(node).tensors is not None:
+        text = pair.oracle.get_submodule(str(graph.decoder().weights))
+        return perturbed_embedding(text, token.sample, token.position)
     if weights is None:
         raise ValueError(f"{node} names no weights: its module in transformers is unknown")
-    return pair.oracle.get_submodule(weights)
+    field = getattr(graph.nodes[node].config, "output", None)
+    return turned_answer(pair.oracle.get_submodule(weights), before + token.row, field)
 
 
 def _allowed(pair: Pair, rule: masks.Rule) -> Tensor:
