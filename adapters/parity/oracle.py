@@ -38,7 +38,10 @@ def build_oracle(graph: "Graph", seed: int = 0) -> "PreTrainedModel":
     if architecture is None:
         raise OracleError(f"transformers {transformers.__version__} has no {graph.architecture}")
     config = to_hf_config(graph.hf_config)
-    oracle = architecture._from_config(config, attn_implementation="eager", dtype=torch.float32)  # noqa: SLF001
+    # Vectors keep what they start with under the noise, and some start at random.
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        oracle = architecture._from_config(config, attn_implementation="eager", dtype=torch.float32)  # noqa: SLF001
     perturb(oracle, seed)
     return oracle.eval()
 

@@ -17,11 +17,11 @@ from adapters.parity.gradients import gradients, oracle_gradients
 from adapters.parity.oracle import build_oracle, no_progress_bars, oracle_logits, oracle_loss
 from adapters.parity.report import (
     EMBEDDINGS_BOUND,
-    LOGITS_BOUND,
     LOSS_BOUND,
     Measure,
     VariantReport,
     gradient_errors,
+    logits_bound,
     mask_differences,
     relative_error,
 )
@@ -107,7 +107,7 @@ def measure(pair: Pair, name: str) -> VariantReport:
             mine, theirs = logits(pair.ours, pair.batch), oracle_logits(pair.oracle, pair.batch)
     except (ValueError, RuntimeError, BuildError, IndexError) as error:
         return _cannot_run(pair, name, error)
-    logits_error = Measure("logits", relative_error(mine[valid], theirs[valid]), LOGITS_BOUND)
+    logits_error = Measure("logits", relative_error(mine[valid], theirs[valid]), logits_bound(pair.graph))
     ours = given_to_ours(pair.graph, pair.ours, lambda: logits(pair.ours, pair.batch))
     given = given_to_oracle(pair.graph, pair.oracle, lambda: oracle_logits(pair.oracle, pair.batch))
     for model in (pair.ours, pair.oracle):
