@@ -63,7 +63,8 @@ class Stored:
         default="stacked",
         metadata={
             "description": "stacked: all experts of a layer in one tensor, gate and up together, as in memory. each: "
-            "gate_proj, up_proj and down_proj of every expert. transposed: in one tensor, [E, H, 2I] and [E, I, H]."
+            "gate_proj, up_proj and down_proj of every expert. transposed: in one tensor, [E, H, 2I] and [E, I, H]. "
+            "Files that hold such a tensor the other way round are read too."
         },
     )
 

@@ -78,7 +78,7 @@ def logits(ours: nn.Module, batch: Batch) -> Tensor:
     output: Tensor = ours(
         input_ids=batch.input_ids,
         attention_mask=batch.attention_mask,
-        images_per_sample=batch.images_per_sample,
+        **batch.counts,
         **batch.features,
     )
     return output

@@ -84,11 +84,19 @@ class Levels:
 
 @frozen
 class HfTower:
-    """A vision tower of transformers, made by `AutoModel.from_config`."""
+    """A vision tower of transformers, made of its configuration."""
 
     config: dict[str, Any] = field(metadata={"description": "The tower's configuration, as in the checkpoint."})
     inputs: dict[str, tuple[str | int, ...]] = field(
         metadata={"description": "Arguments of the tower's forward and their named dimensions."}
+    )
+    class_name: str | None = field(
+        default=None,
+        kw_only=True,
+        metadata={
+            "key": "class",
+            "description": "Its class, in the modeling file beside the configuration; null: the one that AutoModel takes.",
+        },
     )
     out_dim: int = field(
         metadata={"description": "Width of one feature row; of each layer's part, if several are taken."}
