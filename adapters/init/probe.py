@@ -13,7 +13,7 @@ from attrs import frozen
 from torch import Tensor, nn
 
 from adapters.init.inspection import Inspected, parameters_of
-from adapters.parity.batch import image_encoder
+from adapters.parity.batch import item_encoder
 from adapters.parity.pictures import BatchError
 
 GRIDS = ((2, 3), (2, 2))  # sides of test pictures of any size, in feature rows
@@ -58,7 +58,7 @@ def probe_features(inspected: Inspected) -> Probe:
     """
     model: Any = inspected.model
     try:
-        encode = image_encoder(model)
+        encode = item_encoder(model, "image")
     except BatchError as error:
         raise ProbeError(str(error)) from error
     asked = [
