@@ -9,7 +9,9 @@ from adapters.init.fields import Fields, choices, has
 from adapters.init.inspection import TEXT, Inspected
 from adapters.init.norms import norm_weight
 from adapters.init.parts import Fitted, fit
-from components.language.gpt_declaration import Attention, DecoderConfig, FeedForward, Layer, Rope, Router
+from components.language.feed_forward_declaration import FeedForward, Router
+from components.language.gpt_declaration import Attention, DecoderConfig, Layer
+from components.language.rope_declaration import Rope
 
 SIZES = {
     "num_layers": ("num_hidden_layers",),

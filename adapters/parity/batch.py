@@ -39,7 +39,7 @@ TEXT = -1
 
 @frozen
 class Batch:
-    """Inputs of one step. B rows of S tokens; all images of the batch behind one another, in row order; clips too."""
+    """Inputs of one step. B rows of S tokens; images of all rows behind one another, and so clips."""
 
     input_ids: Tensor  # [B, S] int64
     attention_mask: Tensor  # [B, S] bool, True at real tokens
@@ -145,11 +145,11 @@ def prefix_tokens(graph: "Graph") -> tuple[int, ...]:
 
 def _separated(row: list[int], separators: tuple[int, ...]) -> list[int]:
     """A row with every separator twice in its closing text, if it has one, and once in its first."""
-    closing = next((place for place in range(len(row), 0, -1) if row[place - 1] != TEXT), 0)
+    closing = next((place for place in range(len(row), 0, -1) if row[place - 1] >= 0), 0)
     row = list(row)
     for number, token in enumerate(separators):
         for place in (0, closing + 2 * number, closing + 2 * number + 2):
-            if place < len(row) and row[place] == TEXT and closing < len(row):
+            if place < len(row) and row[place] < 0 and closing < len(row):
                 row[place] = token
     return row
 
@@ -157,22 +157,20 @@ def _separated(row: list[int], separators: tuple[int, ...]) -> list[int]:
 def _batch(
     graph: "Graph", ids: Tensor, valid: Tensor, made: Mapping[str, Pictures], described: tuple[Row, ...]
 ) -> Batch:
+    separators = prefix_tokens(graph)
     types = torch.zeros_like(ids)
     for token in made:
         types[ids == graph.tokens[token]] = TYPES[token]
-    pictured = types > 0
-    if separators := prefix_tokens(graph):
-        types = _suffixes(ids, separators)
     labels, text = torch.zeros_like(ids), torch.zeros_like(valid)
     labels[:, :-1] = ids[:, 1:]
-    text[:, :-1] = valid[:, :-1] & valid[:, 1:] & ~pictured[:, 1:]
+    text[:, :-1] = valid[:, :-1] & valid[:, 1:] & (types[:, 1:] == 0)
     counts = {token: torch.tensor([sum(_named(part) == token for part in row) for row in described]) for token in made}
     features = {name: value for each in made.values() for name, value in each.values.items()}
     return Batch(
         ids,
         valid,
         {name: features[name] for name in graph.inputs if name in features},
-        types,
+        _suffixes(ids, separators) if separators else types,
         labels * text,
         text,
         counts["image"],
@@ -195,7 +193,9 @@ def _of_rows(ends: tuple[int, ...], counts: Tensor) -> tuple[int, ...]:
 @torch.no_grad()
 def _feature_rows(oracle: "PreTrainedModel", graph: "Graph", token: str, features: Mapping[str, Tensor]) -> list[int]:
     encoded = {name: value for name, value in features.items() if graph.inputs[name].type != "seconds"}
-    return [len(rows) for rows in item_encoder(oracle, token)(**encoded).pooler_output]
+    output = item_encoder(oracle, token)(**encoded)
+    # Some classes project elsewhere, and return what their tower made.
+    return [len(rows) for rows in (output.last_hidden_state if output.pooler_output is None else output.pooler_output)]
 
 
 def item_encoder(oracle: "PreTrainedModel", token: str) -> Any:

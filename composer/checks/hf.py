@@ -23,7 +23,7 @@ def hf_findings(graph: Graph) -> Iterator[Finding]:
     stored = graph.hf.stored
     if stored is not None and stored.files == "memory" and stored != Stored(files="memory"):
         yield Finding("hf.stored.files", "with memory there is nothing else to say of files: leave the other keys out.")
-    known = [node.weights for node in graph.nodes.values() if node.weights]
+    known = [prefix for name in graph.nodes for prefix in graph.weight_names(name)]
     for name in graph.hf.stored.names if graph.hf.stored else ():
         if name != HEAD and not any(_one_begins(name, weights) for weights in known):
             yield Finding(f"hf.stored.names.{name}", f"no node's weights are called so.{suggestion(name, known)}")
