@@ -3,6 +3,7 @@
 import inspect
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -72,6 +73,13 @@ def perturb(model: torch.nn.Module, seed: int = 0, device: str = "cpu") -> None:
             value.copy_(noise * inputs**-0.5)
         else:
             value.copy_(value.clamp(-CLIP, CLIP) + NOISE * noise)
+
+
+def save_oracle(graph: "Graph", oracle: "PreTrainedModel", folder: Path) -> None:
+    """A checkpoint of it as transformers writes them, in the form that the spec reads."""
+    stored = None if graph.hf is None else graph.hf.stored
+    with no_progress_bars():
+        oracle.save_pretrained(folder, save_original_format=stored is None or stored.files == "published")
 
 
 @contextmanager

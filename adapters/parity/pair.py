@@ -14,7 +14,7 @@ from adapters.parity.batch import Batch, make_batch
 from adapters.parity.consumed import given_to_oracle, given_to_ours
 from adapters.parity.diagnosis import diagnose
 from adapters.parity.gradients import gradients, oracle_gradients
-from adapters.parity.oracle import build_oracle, no_progress_bars, oracle_logits, oracle_loss
+from adapters.parity.oracle import build_oracle, no_progress_bars, oracle_logits, oracle_loss, save_oracle
 from adapters.parity.report import (
     EMBEDDINGS_BOUND,
     LOSS_BOUND,
@@ -66,8 +66,7 @@ def make_pair(graph: "Graph", seed: int = 0, **overrides: Any) -> Iterator[Pair]
     oracle = build_oracle(graph, seed)
     with TemporaryDirectory(prefix="vlm-composer-parity-") as folder:
         checkpoint = Path(folder) / "oracle"
-        with no_progress_bars():
-            oracle.save_pretrained(checkpoint)
+        save_oracle(graph, oracle, checkpoint)
         batch = make_batch(graph, oracle, seed)
         ours = build(graph, dtype=torch.float32, **overrides).eval()
         import_weights(ours, checkpoint)

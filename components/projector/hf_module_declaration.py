@@ -1,7 +1,7 @@
 """What `projector.hf_module` takes in a spec (torch-free)."""
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Literal
 
 from attrs import field, frozen
 
@@ -26,6 +26,13 @@ class HfModule:
     )
     pool: int = field(
         default=1, metadata={"description": "pool x pool rows of an item become one; 1: as many rows as it reads."}
+    )
+    reads: Literal["rows", "squares"] = field(
+        default="rows",
+        metadata={
+            "description": "With pool: the class reads rows alone, or [squares, pool·pool, width], where the rows that "
+            "become one already stand together."
+        },
     )
     rows: int | None = field(
         default=None,
@@ -61,6 +68,8 @@ def check(config: HfModule) -> Iterator[Finding]:
         yield from whole("rows", config.rows)
         if config.pool != 1:
             yield Finding("pool", "rows says how many rows an item gets ({0}): leave pool out.", ("rows",))
+    if config.reads == "squares" and config.pool == 1:
+        yield Finding("reads", "squares go with pool, which says how large they are.")
     for name, shape in config.inputs.items():
         if name == "in":
             yield Finding("inputs.in", "in is the features themselves. Give the input another name.")
