@@ -39,7 +39,7 @@ TEXT = -1
 
 @frozen
 class Batch:
-    """Inputs of one step. B rows of S tokens; all images of the batch behind one another, in row order; so all clips."""
+    """Inputs of one step. B rows of S tokens; images of all rows behind one another, and so clips."""
 
     input_ids: Tensor  # [B, S] int64
     attention_mask: Tensor  # [B, S] bool, True at real tokens

@@ -66,7 +66,8 @@ def make_pictures(graph: "Graph", token: str, sizes: Sequence[Size], generator: 
     raise BatchError(
         f"{graph.name}: test pictures are made for one input of pixels: patches [image, patch, patch_dim] beside "
         "positions [image, patch, 2]; [image, channel, height, width], all but the first numbers; the same of any "
-        "height and width beside sizes [image, 2]; or [patch, patch_dim] or [patch, channel, side, side] beside grids [image, 3]"
+        "height and width beside sizes [image, 2]; or [patch, patch_dim] or [patch, channel, side, side] beside grids "
+        "[image, 3]"
     )
 
 
@@ -105,15 +106,8 @@ def _in_grids(
     rule = grids_of(graph, token)
     side = rule.merge if rule is not None else _unit(graph, pixels.name) or 1
     merged = 1 if rule is None else rule.merge_frames
-    grids = torch.tensor(
-        [
-            (
-                (size[0] if len(size) == 3 else 1) * (merged if len(size) == 3 else 1),
-                *(each * side for each in size[-2:]),
-            )
-            for size in sizes
-        ]
-    )
+    counted = [(1, *size) if len(size) == 2 else (size[0] * merged, *size[1:]) for size in sizes]
+    grids = torch.tensor([(frames, height * side, width * side) for frames, height, width in counted])
     ends = tuple(accumulate(grids.prod(-1).tolist(), initial=0))
     values = {
         pixels.name: torch.rand(ends[-1], *_patch_shape(graph, pixels), generator=generator),

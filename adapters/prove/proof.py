@@ -13,15 +13,19 @@ from attrs import frozen
 from torch import Tensor, nn
 
 from adapters.huggingface.configured import load_configured
+from adapters.megatron.compile import injected_layers
+from adapters.megatron.module import ComposedModel
 from adapters.parity.gradients import entries
 from adapters.parity.oracle import oracle_logits
 from adapters.parity.pair import Pair, logits, make_pair
 from adapters.parity.variants import variants
 from adapters.prove.freezing import prove_freezing
-from adapters.prove.perturbation import attending_alone, changes
+from adapters.prove.perturbation import attending_alone, changes, turned_answer, turned_rows
 from adapters.prove.report import UNCHANGED_BOUND, KindProof, ProveReport
+from components.vision.hf_tower_declaration import Levels
 from composer import Graph, load, masks
-from composer.edges import MaskEdge, ScatterEdge
+from composer.edges import InjectEdge, MaskEdge, ScatterEdge
+from composer.items import item_groups
 
 
 def run(
@@ -61,14 +65,37 @@ def prove_pair(pair: Pair, progress: Callable[[str], None] = lambda _: None) -> 
     graph = pair.graph
     order = graph.decoder().config.layers.order
     (mask,) = (edge for edge in graph.edges if isinstance(edge, MaskEdge))
-    scatters = [edge for edge in graph.edges if isinstance(edge, ScatterEdge)]
     proofs = []
     for kind in dict.fromkeys(order):
-        for edge in scatters:
-            progress(f"{kind}: rows of {edge.source.owner}")
-            proofs.append(_prove_kind(pair, edge, kind, order.index(kind), mask.rules[kind]))
+        for edge in (edge for edge in graph.edges if isinstance(edge, ScatterEdge)):
+            progress(f"{kind}: rows of {edge.source.owner} at {', '.join(edge.at)}")
+            proofs.append(_prove(pair, Placed(edge), order.index(kind), mask.rules[kind]))
+    for edge in (edge for edge in graph.edges if isinstance(edge, InjectEdge)):
+        for level, after in enumerate(injected_layers(graph)):
+            progress(f"level {level} of {edge.source} at {', '.join(edge.at)}")
+            layers = watching_layers(order, after)
+            proofs += [_prove(pair, Placed(edge, level, after), layer, mask.rules[order[layer]]) for layer in layers]
     progress("gradient")
     return ProveReport(graph.name, tuple(proofs), prove_freezing(pair))
+
+
+def watching_layers(order: Sequence[str], after: int) -> list[int]:
+    """Layers that attend alone in turn: the one a level is added after, which is too early, and the next of each kind."""
+    later = range(after + 1, len(order))
+    return [after, *dict.fromkeys(next(each for each in later if order[each] == order[layer]) for layer in later)]
+
+
+@frozen
+class Placed:
+    """Rows of features that an edge places: at the decoder's start, or those of a level after one of its layers."""
+
+    edge: ScatterEdge | InjectEdge
+    level: int | None = None
+    after: int = -1
+
+    def sees(self, layer: int) -> bool:
+        """Whether a layer's attention comes behind."""
+        return layer > self.after
 
 
 @frozen
@@ -80,10 +107,12 @@ class _Token:
     position: int
 
 
-def _prove_kind(pair: Pair, edge: ScatterEdge, kind: str, layer: int, rule: masks.Rule) -> KindProof:
-    """Turn every row of one scatter edge around, with layer `layer` attending alone."""
-    source = edge.source.owner
-    ours, oracle = pair.ours.get_submodule(source), _module_of_oracle(pair, source)
+def _prove(pair: Pair, placed: Placed, layer: int, rule: masks.Rule) -> KindProof:
+    """Turn every row around that is placed, with layer `layer` attending alone."""
+    edge, ours = placed.edge, pair.ours
+    assert isinstance(ours, ComposedModel)
+    answer = _answer_of_oracle(pair, placed)
+    before = _rows_before(pair, edge)
     allowed, valid = _allowed(pair, rule), pair.batch.attention_mask.cpu()
     tokens = _tokens(pair, edge)
     runs = _runs(pair, edge)
@@ -96,26 +125,38 @@ def _prove_kind(pair: Pair, edge: ScatterEdge, kind: str, layer: int, rule: mask
             references = run_ours(), run_oracle()
         for token in tokens:
             expected = torch.zeros_like(valid)
-            expected[token.sample] = allowed[token.sample, :, token.position]
+            if placed.sees(layer):
+                expected[token.sample] = allowed[token.sample, :, token.position]
             expected[token.sample, token.position] = True
             expected &= valid
-            measured = changes(run_ours, ours, token.row, references[0])
+            measured = changes(run_ours, turned_rows(ours, edge.at, [token.row], placed.level), references[0])
             seen = (measured > UNCHANGED_BOUND) & valid
-            by_oracle = (changes(run_oracle, oracle, token.row, references[1]) > UNCHANGED_BOUND) & valid
+            turned = turned_answer(*answer, before + token.row)
+            by_oracle = (changes(run_oracle, turned, references[1]) > UNCHANGED_BOUND) & valid
             problems += _differences(token, seen, expected, f"by the rule {rule}")
             problems += _differences(token, seen, by_oracle, "by transformers")
             counts += _counts(token, seen, runs, valid)
             unchanged = max(unchanged, float(measured[~expected & valid].max()))
             changed = min(changed, float(measured[expected].min()))
     earlier, after, before = counts.tolist()
-    return KindProof(kind, str(rule), len(tokens), earlier, after, before, unchanged, changed, tuple(problems))
+    name = pair.graph.decoder().config.layers.order[layer]
+    if placed.level is not None:
+        name = f"{', '.join(edge.at)}, level {placed.level}: layer {layer}"
+    return KindProof(name, str(rule), len(tokens), earlier, after, before, unchanged, changed, tuple(problems))
 
 
-def _module_of_oracle(pair: Pair, node: str) -> nn.Module:
-    weights = pair.graph.nodes[node].weights
-    if weights is None:
-        raise ValueError(f"{node} names no weights: its module in transformers is unknown")
-    return pair.oracle.get_submodule(weights)
+def _answer_of_oracle(pair: Pair, placed: Placed) -> tuple[nn.Module, str | None, int | None]:
+    """Which of transformers' modules answers the rows, in which field, and at which place of a list there."""
+    node = pair.graph.nodes[placed.edge.source.owner]
+    if node.weights is None:
+        raise ValueError(f"{node.name} names no weights: its module in transformers is unknown")
+    module = pair.oracle.get_submodule(node.weights)
+    if placed.level is None:
+        return module, getattr(node.config, "output", None), None
+    levels: Levels = node.config.levels[placed.edge.source.port]
+    if levels.output is None:
+        return module, "hidden_states", levels.layers[placed.level]
+    return module, levels.output, placed.level
 
 
 def _allowed(pair: Pair, rule: masks.Rule) -> Tensor:
@@ -129,14 +170,26 @@ def _allowed(pair: Pair, rule: masks.Rule) -> Tensor:
     return torch.tensor(whole)
 
 
-def _tokens(pair: Pair, edge: ScatterEdge) -> list[_Token]:
+def _tokens(pair: Pair, edge: ScatterEdge | InjectEdge) -> list[_Token]:
     """The token each feature row goes to, batch-major."""
     wanted = torch.tensor([pair.graph.tokens[name] for name in edge.at])
     places = torch.isin(pair.batch.input_ids.cpu(), wanted).nonzero().tolist()
     return [_Token(row, sample, position) for row, (sample, position) in enumerate(places)]
 
 
-def _runs(pair: Pair, edge: ScatterEdge) -> Tensor:
+def _rows_before(pair: Pair, edge: ScatterEdge | InjectEdge) -> int:
+    """Rows that transformers' module answers before those of this edge: items of other inputs, group by group."""
+    groups = item_groups(pair.graph, edge.source.owner)
+    earlier: set[str] = set()
+    for group in groups:
+        if edge.of is None or edge.of in group:
+            break
+        earlier |= set(group)
+    others = [other for other in pair.graph.edges if isinstance(other, ScatterEdge) and other.of in earlier]
+    return sum(len(_tokens(pair, other)) for other in others)
+
+
+def _runs(pair: Pair, edge: ScatterEdge | InjectEdge) -> Tensor:
     """[B, S] number of the stretch of the edge's placeholders each token is in, -1 outside."""
     wanted = torch.tensor([pair.graph.tokens[name] for name in edge.at])
     inside = torch.isin(pair.batch.input_ids.cpu(), wanted)

@@ -15,11 +15,17 @@ PARTS = {
     "features from inside a tower, class token dropped": ("llava",),
     "pixel shuffle, query and key norms, experts stored one by one": ("internvl", "internvl_qwen3_moe"),
     "biases of queries, keys and values, tied embeddings": ("internvl",),
+    "clips and pictures in grids through one tower, positions in time, height and width": ("qwen2_5_vl",),
     "pictures of any size, merged by the projector, interrupted by text": ("mistral3",),
 }
 WRONG = {
     "another layer of the tower": ("llava", ("nodes.vision_tower.hidden_states.layers=-1",)),
     "no bias": ("internvl", ("nodes.language_model.layers.kinds.full_attention.attention.bias=false",)),
+    "shares of time, height and width": (
+        "qwen2_5_vl",
+        ("nodes.language_model.layers.kinds.full_attention.rope.sections=[3, 2, 2]",),
+    ),
+    "frames at another distance": ("qwen2_5_vl", ("edges[7].grids.video.time_step=1.0",)),
     "another angle": ("mistral3", ("nodes.language_model.layers.kinds.full_attention.rope.theta=1e4",)),
 }
 
