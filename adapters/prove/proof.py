@@ -13,7 +13,6 @@ from attrs import frozen
 from torch import Tensor, nn
 
 from adapters.huggingface.configured import load_configured
-from adapters.megatron.compile import injected_layers
 from adapters.megatron.module import ComposedModel
 from adapters.parity.gradients import entries
 from adapters.parity.oracle import oracle_logits
@@ -21,6 +20,7 @@ from adapters.parity.pair import Pair, logits, make_pair
 from adapters.parity.variants import variants
 from adapters.prove.freezing import prove_freezing
 from adapters.prove.perturbation import attending_alone, changes, turned_answer, turned_rows
+from adapters.prove.placed import Placed, placed_rows
 from adapters.prove.report import UNCHANGED_BOUND, KindProof, ProveReport
 from components.vision.hf_tower_declaration import Levels
 from composer import Graph, load, masks
@@ -66,36 +66,12 @@ def prove_pair(pair: Pair, progress: Callable[[str], None] = lambda _: None) -> 
     order = graph.decoder().config.layers.order
     (mask,) = (edge for edge in graph.edges if isinstance(edge, MaskEdge))
     proofs = []
-    for kind in dict.fromkeys(order):
-        for edge in (edge for edge in graph.edges if isinstance(edge, ScatterEdge)):
-            progress(f"{kind}: rows of {edge.source.owner} at {', '.join(edge.at)}")
-            proofs.append(_prove(pair, Placed(edge), order.index(kind), mask.rules[kind]))
-    for edge in (edge for edge in graph.edges if isinstance(edge, InjectEdge)):
-        for level, after in enumerate(injected_layers(graph)):
-            progress(f"level {level} of {edge.source} at {', '.join(edge.at)}")
-            layers = watching_layers(order, after)
-            proofs += [_prove(pair, Placed(edge, level, after), layer, mask.rules[order[layer]]) for layer in layers]
+    for placed in placed_rows(graph):
+        for layer in placed.watching(order):
+            progress(f"layer {layer}: rows of {placed.edge.source} at {', '.join(placed.edge.at)}")
+            proofs.append(_prove(pair, placed, layer, mask.rules[order[layer]]))
     progress("gradient")
     return ProveReport(graph.name, tuple(proofs), prove_freezing(pair))
-
-
-def watching_layers(order: Sequence[str], after: int) -> list[int]:
-    """Layers that attend alone in turn: the one a level is added after, which is too early, and the next of each kind."""
-    later = range(after + 1, len(order))
-    return [after, *dict.fromkeys(next(each for each in later if order[each] == order[layer]) for layer in later)]
-
-
-@frozen
-class Placed:
-    """Rows of features that an edge places: at the decoder's start, or those of a level after one of its layers."""
-
-    edge: ScatterEdge | InjectEdge
-    level: int | None = None
-    after: int = -1
-
-    def sees(self, layer: int) -> bool:
-        """Whether a layer's attention comes behind."""
-        return layer > self.after
 
 
 @frozen
