@@ -205,6 +205,16 @@ class Graph:
         """The ports of a node, from its configuration."""
         return self.component(node).ports(self.nodes[node].config)
 
+    def weight_names(self, node: str) -> tuple[str, ...]:
+        """Beginnings of the names of a node's tensors in transformers' memory, or the names themselves."""
+        weights = self.nodes[node].weights
+        if weights is None:
+            return ()
+        known = components().get(self.nodes[node].component)
+        if known is None or known.tensors is None:
+            return (weights,)
+        return tuple(f"{weights}.{tensor}" for tensor in known.tensors(self.nodes[node].config))
+
     def decoder(self) -> Node:
         """The one node whose component has the role decoder.
 

@@ -193,7 +193,9 @@ def _of_rows(ends: tuple[int, ...], counts: Tensor) -> tuple[int, ...]:
 @torch.no_grad()
 def _feature_rows(oracle: "PreTrainedModel", graph: "Graph", token: str, features: Mapping[str, Tensor]) -> list[int]:
     encoded = {name: value for name, value in features.items() if graph.inputs[name].type != "seconds"}
-    return [len(rows) for rows in item_encoder(oracle, token)(**encoded).pooler_output]
+    output = item_encoder(oracle, token)(**encoded)
+    # Some classes project elsewhere, and return what their tower made.
+    return [len(rows) for rows in (output.last_hidden_state if output.pooler_output is None else output.pooler_output)]
 
 
 def item_encoder(oracle: "PreTrainedModel", token: str) -> Any:

@@ -24,6 +24,10 @@ TEXT_CAPS = {
     "qk_nope_head_dim": 12,
     "qk_rope_head_dim": 8,
     "v_head_dim": 10,
+    "linear_num_key_heads": 2,
+    "linear_num_value_heads": 4,
+    "linear_key_head_dim": 12,
+    "linear_value_head_dim": 10,
     "sliding_window": 8,
     "intermediate_size_mlp": 112,
     "shared_expert_intermediate_size": 48,
@@ -54,6 +58,9 @@ TOWER_CAPS = {
     "image_size": 16,
     "patch_size": 4,
     "position_embedding_size": 32,
+    "projector_input_dim": 48,
+    "projector_output_dim": 48,
+    "vision_output_dim": 48,
     "num_hidden_layers": 2,
     "depth": 2,
     "num_heads": 2,
@@ -62,6 +69,8 @@ TOWER_CAPS = {
 }
 TEXT_WIDTHS = ("projection_dim", "hidden_size")
 """Fields of the whole model that repeat the text model's width."""
+CANVASES = "image_grid_pinpoints"
+TILE_SIDE = 3  # of a tile, in patches; an odd number, so that paddings are odd and even
 ROWS_OF_A_PICTURE = ("mm_tokens_per_image",)
 POOLED_SIDE = 4  # of a picture whose rows a projector averages to a fixed number; more of them than the window is long
 OF_LAYERS = ("stage_names", "out_features", "out_indices")
@@ -86,6 +95,8 @@ def shrink(plain: dict[str, Any]) -> dict[str, Any]:
         tiny = _part(tiny)
     if any(name in tiny for name in ROWS_OF_A_PICTURE):
         tiny = _pooled(tiny)
+    if CANVASES in tiny:
+        tiny = _tiled(tiny, plain["vision_config"]["image_size"])
     if "text_config" in tiny:
         tiny |= {name: tiny["text_config"]["hidden_size"] for name in TEXT_WIDTHS if name in tiny}
     tiny = _same_widths(plain, tiny)
@@ -108,10 +119,18 @@ def _same_widths(plain: dict[str, Any], tiny: dict[str, Any]) -> dict[str, Any]:
     return tiny | {"vision_config": tiny["vision_config"] | {"out_hidden_size": width}}
 
 
+def _tiled(tiny: dict[str, Any], tile: int) -> dict[str, Any]:
+    """Canvases of as many tiles as before; `tile` is what the side of one was."""
+    vision = tiny["vision_config"]
+    side = TILE_SIDE * vision["patch_size"]
+    canvases = [[length * side // tile for length in canvas] for canvas in tiny[CANVASES]]
+    return tiny | {CANVASES: canvases, "vision_config": vision | {"image_size": side}}
+
+
 def splittable(tiny: dict[str, Any], ranks: int) -> dict[str, Any]:
     """A tiny configuration whose text heads can be shared out to `ranks` tensor-parallel ranks."""
     text = tiny.get("text_config", tiny)
-    heads = ("num_attention_heads", "num_key_value_heads")
+    heads = ("num_attention_heads", "num_key_value_heads", "linear_num_key_heads", "linear_num_value_heads")
     wider = {name: text[name] * ranks for name in heads if text.get(name)}
     kinds = {
         name: kind | {each: kind[each] * ranks for each in heads if each in kind}
@@ -147,6 +166,9 @@ def _part(config: dict[str, Any], layers_read: int = 0) -> dict[str, Any]:
         tiny["head_dim"] = tiny["hidden_size"] // tiny["num_attention_heads"]
     if "qk_head_dim" in config:
         tiny["qk_head_dim"] = tiny["qk_nope_head_dim"] + tiny["qk_rope_head_dim"]
+    if (ratio := config.get("pixel_shuffle_ratio")) and "intermediate_size" in tiny:
+        # Blocks of the grid, features side by side, go through networks of the layers' own width.
+        tiny["intermediate_size"] = int(tiny["hidden_size"] / ratio**2)
     if config.get("layer_types"):
         tiny |= _fewer_layers(config)
     if config.get("fullatt_block_indexes"):

@@ -113,7 +113,7 @@ def _split(output: Tensor, site: Site, valid: Tensor) -> Iterator[Tensor]:
     """The output of a module that merges several of the oracle's (q, k, v; gate, up), one tensor for each."""
     rows = output.movedim(-1, 0)
     for piece in site.entry.operation([rows]):
-        yield _tokens(piece.views[0].reshape(-1, *rows.shape[1:]).movedim(0, -1), valid, site, ours=True)
+        yield _tokens(piece.values().movedim(0, -1), valid, site, ours=True)
 
 
 def _tokens(value: Tensor, valid: Tensor, site: Site, *, ours: bool) -> Tensor:

@@ -16,7 +16,12 @@ from adapters.huggingface.weight_map import Entry
 from adapters.megatron.module import ComposedModel
 from adapters.megatron.steps import Call, Injected, InjectStep, ScatterStep, Step, rows_of
 
-ATTENTION_OUTPUT = "self_attention.linear_proj.weight"
+ATTENTION_OUTPUT, DECAY = "self_attention.linear_proj.weight", "self_attention.decay"
+REMEMBERED = -7.0
+"""Logarithm of how fast a state is forgotten while a layer is alone: a thousandth a token, whatever its weights say.
+
+Heads of a seeded model forget within a few tokens, and a change that has faded is no proof of who can be changed.
+"""
 
 
 @frozen(eq=False)
@@ -126,20 +131,50 @@ def turned_answer(module: nn.Module, field: str | None, index: int | None, row: 
 
 
 @contextmanager
+def perturbed_embedding(text_model: nn.Module, sample: int, position: int) -> Iterator[None]:
+    """What a text model of transformers is given for one token, `inputs_embeds` [B, S, H], with its sign changed."""
+
+    def turn(
+        _module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        embeddings = kwargs["inputs_embeds"].clone()
+        embeddings[sample, position] *= -1
+        return args, kwargs | {"inputs_embeds": embeddings}
+
+    handle = text_model.register_forward_pre_hook(turn, with_kwargs=True)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+@contextmanager
 def attending_alone(
     layer: int, entries: tuple[Entry, ...], ours: nn.Module, oracle: nn.Module | None
 ) -> Iterator[None]:
-    """Only decoder layer `layer` moves anything between tokens: the others' attention adds nothing, on both sides."""
-    silenced: list[Tensor] = []
+    """Only decoder layer `layer` moves anything between tokens: the others' mixers add nothing, on both sides.
+
+    If it keeps a state, it forgets nothing of it.
+    """
+    changed: list[tuple[Tensor, float]] = []
     for entry in entries:
-        output_of = _attention_output(entry.composed[0])
-        if output_of not in (None, layer):
-            silenced.append(ours.get_parameter(entry.composed[0]))
-            silenced += [] if oracle is None else [oracle.get_parameter(name) for name in entry.names]
+        number, part = _layer_and_part(entry.composed[0])
+        value = 0.0 if part == ATTENTION_OUTPUT and number != layer else None
+        value = REMEMBERED if part == DECAY and number == layer else value
+        if value is not None:
+            theirs = [] if oracle is None else [oracle.get_parameter(name) for name in entry.names]
+            changed += [(weight, value) for weight in (ours.get_parameter(entry.composed[0]), *theirs)]
+    with changed_weights(changed):
+        yield
+
+
+@contextmanager
+def changed_weights(changed: Iterable[tuple[Tensor, float]]) -> Iterator[None]:
+    """Some weights filled with a number each, and put back."""
     with ExitStack() as kept, torch.no_grad():
-        for weight in silenced:
+        for weight, value in changed:
             kept.callback(_put_back(weight, weight.detach().clone()))
-            weight.zero_()
+            weight.fill_(value)
         yield
 
 
@@ -151,11 +186,11 @@ def _put_back(weight: Tensor, values: Tensor) -> Callable[[], None]:
     return put
 
 
-def _attention_output(name: str) -> int | None:
-    """The decoder layer whose attention output this parameter projects, or None."""
+def _layer_and_part(name: str) -> tuple[int | None, str]:
+    """The decoder layer of a parameter, and its name there; None if it is in none."""
     _, _, below = name.partition(".decoder.layers.")
     index, _, part = below.partition(".")
-    return int(index) if part == ATTENTION_OUTPUT else None
+    return (int(index), part) if index else (None, "")
 
 
 def changes(run: Callable[[], Tensor], turned: AbstractContextManager[None], reference: Tensor) -> Tensor:

@@ -5,12 +5,13 @@ transformers' model with the same weights and the same row turned around.
 """
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 import torch
 from attrs import frozen
-from torch import Tensor, nn
+from torch import Tensor
 
 from adapters.huggingface.configured import load_configured
 from adapters.megatron.module import ComposedModel
@@ -19,7 +20,7 @@ from adapters.parity.oracle import oracle_logits
 from adapters.parity.pair import Pair, logits, make_pair
 from adapters.parity.variants import variants
 from adapters.prove.freezing import prove_freezing
-from adapters.prove.perturbation import attending_alone, changes, turned_answer, turned_rows
+from adapters.prove.perturbation import attending_alone, changes, perturbed_embedding, turned_answer, turned_rows
 from adapters.prove.placed import Placed, placed_rows
 from adapters.prove.report import UNCHANGED_BOUND, KindProof, ProveReport
 from components.vision.hf_tower_declaration import Levels
@@ -87,7 +88,6 @@ def _prove(pair: Pair, placed: Placed, layer: int, rule: masks.Rule) -> KindProo
     """Turn every row around that is placed, with layer `layer` attending alone."""
     edge, ours = placed.edge, pair.ours
     assert isinstance(ours, ComposedModel)
-    answer = _answer_of_oracle(pair, placed)
     before = _rows_before(pair, edge)
     allowed, valid = _allowed(pair, rule), pair.batch.attention_mask.cpu()
     tokens = _tokens(pair, edge)
@@ -107,7 +107,7 @@ def _prove(pair: Pair, placed: Placed, layer: int, rule: masks.Rule) -> KindProo
             expected &= valid
             measured = changes(run_ours, turned_rows(ours, edge.at, [token.row], placed.level), references[0])
             seen = (measured > UNCHANGED_BOUND) & valid
-            turned = turned_answer(*answer, before + token.row)
+            turned = _turned(pair, placed, token, before)
             by_oracle = (changes(run_oracle, turned, references[1]) > UNCHANGED_BOUND) & valid
             problems += _differences(token, seen, expected, f"by the rule {rule}")
             problems += _differences(token, seen, by_oracle, "by transformers")
@@ -121,18 +121,25 @@ def _prove(pair: Pair, placed: Placed, layer: int, rule: masks.Rule) -> KindProo
     return KindProof(name, str(rule), len(tokens), earlier, after, before, unchanged, changed, tuple(problems))
 
 
-def _answer_of_oracle(pair: Pair, placed: Placed) -> tuple[nn.Module, str | None, int | None]:
-    """Which of transformers' modules answers the rows, in which field, and at which place of a list there."""
-    node = pair.graph.nodes[placed.edge.source.owner]
+def _turned(pair: Pair, placed: Placed, token: _Token, before: int) -> AbstractContextManager[None]:
+    """A feature row turned around in the oracle: where the same module answers it, or where it is in the text already.
+
+    The latter is where a node has no module of its own in transformers. `before` rows are answered earlier.
+    """
+    graph = pair.graph
+    node = graph.nodes[placed.edge.source.owner]
+    if graph.component(node.name).tensors is not None:
+        text = pair.oracle.get_submodule(str(graph.decoder().weights))
+        return perturbed_embedding(text, token.sample, token.position)
     if node.weights is None:
         raise ValueError(f"{node.name} names no weights: its module in transformers is unknown")
-    module = pair.oracle.get_submodule(node.weights)
+    module, row = pair.oracle.get_submodule(node.weights), before + token.row
     if placed.level is None:
-        return module, getattr(node.config, "output", None), None
-    levels: Levels = node.config.levels[placed.edge.source.port]
+        return turned_answer(module, getattr(node.config, "output", None), None, row)
+    levels: Levels = node.config.levels[str(placed.edge.source.port)]
     if levels.output is None:
-        return module, "hidden_states", levels.layers[placed.level]
-    return module, levels.output, placed.level
+        return turned_answer(module, "hidden_states", levels.layers[placed.level], row)
+    return turned_answer(module, levels.output, placed.level, row)
 
 
 def _allowed(pair: Pair, rule: masks.Rule) -> Tensor:

@@ -12,6 +12,8 @@ from torch import Tensor, nn
 
 from components.fusion.inject import add_level
 from components.language.attention import SelfAttention
+from components.language.delta_net import GatedDeltaNet
+from components.language.documents import PackedDocuments
 from components.language.feed_forward import FeedForwardHalf
 from components.language.gpt_declaration import Layer
 from components.language.injection import LevelPlace
@@ -48,25 +50,34 @@ class DecoderLayer(TransformerLayer):
         return output, levels
 
 
-def layer_spec(layer: Layer, columns: Columns | None, core: nn.Module) -> ModuleSpec:
-    """Megatron-Core's recipe for one layer of a kind.
+def attention_spec(layer: Layer, columns: Columns | None, core: nn.Module) -> ModuleSpec:
+    """Recipe for the attention of one layer kind.
 
     Args:
         layer: the kind, complete.
         columns: the kind's columns of the rotation, see `components.fusion.rotary`; None: no rotation.
         core: the kind's core attention; has no parameters, so layers of a kind share it.
     """
-    sandwich = layer.norms == "sandwich"
+    params = {"part": layer.attention, "sandwich": layer.norms == "sandwich", "columns": columns, "core": core}
+    latent = layer.attention is not None and layer.attention.latent is not None
+    return ModuleSpec(module=LatentAttention if latent else SelfAttention, params=params)
+
+
+def delta_net_spec(layer: Layer, documents: PackedDocuments) -> ModuleSpec:
+    """Recipe for the delta net of one layer kind; layers share what they find out about a batch's documents."""
+    params = {"part": layer.delta_net, "sandwich": layer.norms == "sandwich", "documents": documents}
+    return ModuleSpec(module=GatedDeltaNet, params=params)
+
+
+def layer_spec(layer: Layer, mixer: ModuleSpec) -> ModuleSpec:
+    """Megatron-Core's recipe for one layer of a kind, around what mixes its tokens."""
     bias_dropout_add: Any = get_bias_dropout_add
     return ModuleSpec(
         module=DecoderLayer,
         params={"scaled": layer.output_scale == "layer_scalar"},
         submodules=TransformerLayerSubmodules(
             input_layernorm=rms_norm,
-            self_attention=ModuleSpec(
-                module=SelfAttention if layer.attention.latent is None else LatentAttention,
-                params={"part": layer.attention, "sandwich": sandwich, "columns": columns, "core": core},
-            ),
+            self_attention=mixer,
             self_attn_bda=bias_dropout_add,
             pre_mlp_layernorm=IdentityOp,
             mlp=partial(FeedForwardHalf, layer=layer),

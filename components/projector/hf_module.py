@@ -2,7 +2,6 @@
 width.
 """
 
-import importlib
 from typing import Any
 
 import torch
@@ -11,6 +10,7 @@ from transformers import PreTrainedModel
 
 from components.build_error import BuildError
 from components.context import BuildContext
+from components.hf_class import modeling_class
 from components.hf_config import to_hf_config
 from components.projector.hf_module_declaration import HfModule
 
@@ -22,10 +22,7 @@ def build(section: HfModule, context: BuildContext) -> nn.Module:
         BuildError: that file has no such class.
     """
     configs = [to_hf_config(config) for config in section.args]
-    file = type(configs[0]).__module__.replace(".configuration_", ".modeling_")
-    found = getattr(importlib.import_module(file), section.class_name, None)
-    if found is None:
-        raise BuildError(f"{file} has no class {section.class_name}")
+    found = modeling_class(configs[0], section.class_name)
     if issubclass(found, PreTrainedModel):
         raise BuildError(f"{section.class_name} is a whole model of transformers; a projector is a plain module")
     projector: nn.Module = found(*configs).to(context.transformer.params_dtype)
@@ -73,6 +70,6 @@ def _of_items(features: Tensor, item_rows: Tensor, section: HfModule) -> Tensor:
     return features.unflatten(0, (item_rows.numel(), -1))
 
 
-def rows_after(section: HfModule, item_rows: Tensor) -> Tensor:
+def rows_after(section: HfModule, item_rows: Tensor, **_: Any) -> Tensor:
     """Rows of each item behind the projector: [I] int64, from those it reads."""
     return item_rows // section.pool**2 if section.rows is None else torch.full_like(item_rows, section.rows)

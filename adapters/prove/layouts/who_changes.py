@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from adapters.megatron.module import ComposedModel
 from adapters.prove.layouts.batches import MicroBatch, arguments, documents_of
-from adapters.prove.perturbation import turned_rows
+from adapters.prove.perturbation import REMEMBERED, changed_weights, turned_rows
 from composer import masks
 from composer.graph import Graph
 
@@ -129,14 +129,11 @@ def _logits(stages: Sequence[ComposedModel], batches: Sequence[MicroBatch]) -> l
 
 @contextmanager
 def _attending_alone(stages: Sequence[ComposedModel], chosen: int) -> Iterator[None]:
-    """Attention of every other layer adds nothing."""
-    layers = [layer for stage in stages for layer in stage.decoder_node.decoder.layers]
-    silenced = [layer.self_attention.linear_proj.weight for layer in layers if layer.layer_number - 1 != chosen]
-    kept = [weight.detach().clone() for weight in silenced]
-    for weight in silenced:
-        weight.zero_()
-    try:
+    """The mixer of every other layer adds nothing, and the chosen one's state, if it has one, is not forgotten."""
+    mixers = {
+        layer.layer_number - 1: layer.self_attention for stage in stages for layer in stage.decoder_node.decoder.layers
+    }
+    changed = [(mixer.linear_proj.weight, 0.0) for layer, mixer in mixers.items() if layer != chosen]
+    changed += [(mixers[chosen].decay, REMEMBERED)] if hasattr(mixers.get(chosen), "decay") else []
+    with changed_weights(changed):
         yield
-    finally:
-        for weight, values in zip(silenced, kept, strict=True):
-            weight.copy_(values)
