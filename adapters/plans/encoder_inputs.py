@@ -60,7 +60,7 @@ def _tower_input(
     shape = section.arguments[name]
     if kind == "positions" and section.item_rows is not None and name == section.item_rows.valid_in and shape[-1] == 2:
         return known.give(_places(size.side * section.item_rows.pool).expand(items, -1, -1).contiguous())
-    if kind == "pixels":
+    if kind in ("pixels", "features"):
         sizes = [items if place == 0 else _size(section, module, name, place, size) for place in range(len(shape))]
         return torch.empty(sizes, dtype=torch.float32, device="meta")
     raise EncoderInputsError(f"{name} is neither pixels nor positions of patches whose rows item_rows counts")
