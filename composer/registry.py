@@ -71,7 +71,8 @@ class Component:
     reads has `rows_after(config, item_rows)`. `layer_kinds`, of a decoder,
     gives the layer kinds that need a mask rule each, in the order of their first layer. `check` finds what is wrong
     with a configuration by itself; paths of its findings are relative to the node (`layers.order[3]`). `costs`, of a
-    decoder, is what plans ask it; towers and projectors are run once on the meta device instead.
+    decoder, is what plans ask it; towers and projectors are run once on the meta device instead. `token_groups`, of a
+    decoder, gives names of the spec's tokens that its layers treat apart, by the place that names each group.
     """
 
     name: str
@@ -82,6 +83,7 @@ class Component:
     layer_kinds: Callable[[Any], tuple[str, ...]] | None = field(default=None, kw_only=True)
     check: Callable[[Any], Iterable[Finding]] | None = field(default=None, kw_only=True)
     costs: "Callable[[Any], DecoderCosts] | None" = field(default=None, kw_only=True)
+    token_groups: Callable[[Any], dict[str, tuple[str, ...]]] | None = field(default=None, kw_only=True)
 
 
 _registered: dict[str, Component] = {}

@@ -92,7 +92,9 @@ def _token(root: Fields, notes: Notes) -> str | None:
     for name in PLACEHOLDER_KEYS:
         if isinstance(root.config.get(name), int):
             return name
-    notes.add("tokens.image", f"the configuration has neither {' nor '.join(PLACEHOLDER_KEYS)}: write the placeholder's id")
+    notes.add(
+        "tokens.image", f"the configuration has neither {' nor '.join(PLACEHOLDER_KEYS)}: write the placeholder's id"
+    )
     return None
 
 
@@ -135,10 +137,17 @@ def _encoder(
         _check_rows(inspected, probe, projector, notes)
         pack = [{key: value for key, value in _operation(each, root)} for each in taken.operations] if taken else []
         edge = {"kind": "data", "from": node, "to": f"{last}.in"}
-        edges.append(Said(edge | {"pack": pack}, "measured: so the tower's rows become what the projector reads") if pack else edge)
+        edges.append(
+            Said(edge | {"pack": pack}, "measured: so the tower's rows become what the projector reads")
+            if pack
+            else edge
+        )
         edges += [{"kind": "data", "from": name, "to": f"{last}.{name}"} for name in made.get("inputs", {})]
     if sizes:
-        notes.add("edges, kind scatter", "if text stands between the rows of a picture (a break after each line), say interrupted: true")
+        notes.add(
+            "edges, kind scatter",
+            "if text stands between the rows of a picture (a break after each line), say interrupted: true",
+        )
     edges.append({"kind": "scatter", "from": last, "to": f"{DECODER}.embeddings", "at": ["image"]})
     return nodes, edges, inputs
 
@@ -212,7 +221,9 @@ def _check_rows(inspected: Inspected, probe: Probe | None, projector: str, notes
         return
     (_, read), *beside = probe.calls[projector].tensors().items()
     if not takes_rows(inspected.model.get_submodule(projector), read, dict(beside)):
-        shape = ", ".join(("pictures", "rows", "width")[: read.ndim]) if read.ndim == 3 else "x".join(map(str, read.shape))
+        shape = (
+            ", ".join(("pictures", "rows", "width")[: read.ndim]) if read.ndim == 3 else "x".join(map(str, read.shape))
+        )
         notes.add(
             f"nodes.{projector.rpartition('.')[2]}",
             f"it reads [{shape}] and gives other rows, or none, for [rows, width], which is what projector.hf_module "

@@ -150,7 +150,9 @@ def _feed_forward(
         width = _size(tensors, f"{path}mlp.down_proj.weight", -1)
         section["dense"] = {"intermediate_size": fields.sized(width, tiny, "intermediate_size") or width}
     if "ffn.experts" in fitted.settings:
-        stack = next((tensors[name] for name in tensors if name.startswith(path) and name.endswith("experts.down_proj")), None)
+        stack = next(
+            (tensors[name] for name in tensors if name.startswith(path) and name.endswith("experts.down_proj")), None
+        )
         count, width = (stack.shape[0], stack.shape[-1]) if isinstance(stack, Tensor) else (0, 0)
         section["experts"] = {
             "num_experts": fields.sized(count, tiny, "num_local_experts", "num_experts", "n_routed_experts"),
@@ -187,4 +189,3 @@ def _router(fields: Fields, fitted: Fitted, where: str, notes: Notes) -> dict[st
 def _size(tensors: Any, name: str, dimension: int) -> int:
     tensor = tensors.get(name)
     return int(tensor.shape[dimension]) if isinstance(tensor, Tensor) else 0
-

@@ -69,7 +69,9 @@ def _sizes(graph: Graph) -> list[str]:
     decoder = graph.decoder().config
     sizes, order = decoder.config, decoder.layers.order
     kinds = ", ".join(f"{order.count(kind)} {kind}" for kind in dict.fromkeys(order))
-    nodes = ", ".join(f"{node.name} ({getattr(node.config, 'out_dim', sizes.hidden_size)})" for node in graph.nodes.values())
+    nodes = ", ".join(
+        f"{node.name} ({getattr(node.config, 'out_dim', sizes.hidden_size)})" for node in graph.nodes.values()
+    )
     return [
         f"nodes and the width of what they make: {nodes}",
         f"decoder: {sizes.num_layers} layers ({kinds}), {sizes.vocab_size} tokens, up to {sizes.max_positions} positions",

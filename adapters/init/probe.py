@@ -64,7 +64,8 @@ def probe_features(inspected: Inspected) -> Probe:
     asked = [
         name
         for name, given in signature(encode).parameters.items()
-        if name.endswith(("values", "sizes", "ids", "thw", "mask", "shapes", "patches")) and given.kind != given.VAR_KEYWORD
+        if name.endswith(("values", "sizes", "ids", "thw", "mask", "shapes", "patches"))
+        and given.kind != given.VAR_KEYWORD
     ]
     given = _pictures(inspected, asked)
     names = [*inspected.towers, *inspected.between]
@@ -86,7 +87,9 @@ def _pictures(inspected: Inspected, asked: list[str]) -> dict[str, Tensor]:
     channels = vision.get("num_channels", 3)
     beside = [name for name in asked if name != "pixel_values"]
     if "pixel_values" not in asked or not set(beside) <= {"image_sizes", "pixel_attention_mask"}:
-        raise ProbeError(f"its get_image_features reads {', '.join(asked)}: no test pictures of that form are made here")
+        raise ProbeError(
+            f"its get_image_features reads {', '.join(asked)}: no test pictures of that form are made here"
+        )
     if "image_sizes" in beside and _knows_sizes(inspected):
         unit = vision["patch_size"] * inspected.tiny.get("spatial_merge_size", 1)
         sizes = torch.tensor([(height * unit, width * unit) for height, width in GRIDS])

@@ -19,6 +19,8 @@ from components.context import BuildContext, CoreAttention
 from components.fusion.rotary import RotationTable
 from components.language.core_attention import DenseMasks, MaskedAttention
 from components.language.decoder_layer import layer_spec
+from components.fusion.rank_tokens import RankTokens
+from components.language.expert_sets import SetPlace
 from components.language.frequencies import rotation_table
 from components.language.gpt_declaration import Attention, Gpt, kind_of, layer_kinds
 from components.language.injection import Injection
@@ -134,8 +136,10 @@ def block_spec(section: Gpt, context: BuildContext) -> TransformerBlockSubmodule
         kind: _core_attention(section.layers.kinds[kind].attention, kind, masks, context)
         for kind in layer_kinds(section)
     }
+    tokens = RankTokens.of(context.groups, sequence_parallel=context.transformer.sequence_parallel)
+    place = SetPlace(context.layout.set_field, tokens) if context.layout.sets else None
     for name in dict.fromkeys(section.layers.names):
-        specs[name] = layer_spec(section.layers.whole(name), columns[kind_of(name)], cores[kind_of(name)])
+        specs[name] = layer_spec(section.layers.whole(name), columns[kind_of(name)], cores[kind_of(name)], place)
     stage = {"vp_stage": context.vp_stage, "pp_rank": context.groups.pp.rank()}
     first = get_transformer_layer_offset(context.transformer, **stage)
     count = get_num_layers_to_build(context.transformer, **stage)
