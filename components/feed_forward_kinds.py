@@ -24,6 +24,8 @@ def feed_forward_kinds(config: dict[str, Any]) -> list[str] | None:
         sparse = [by_step[layer] and layer not in config["mlp_only_layers"] for layer in layers]
     elif isinstance(config.get("first_k_dense_replace"), int):
         sparse = [layer >= config["first_k_dense_replace"] for layer in layers]
+    elif not any("expert" in name for name in config):
+        sparse = [False for _ in layers]
     else:
         return None
     return ["sparse" if each else "dense" for each in sparse]

@@ -63,7 +63,8 @@ class Stored:
         default="stacked",
         metadata={
             "description": "stacked: all experts of a layer in one tensor, gate and up together, as in memory. each: "
-            "gate_proj, up_proj and down_proj of every expert. transposed: in one tensor, [E, H, 2I] and [E, I, H]."
+            "gate_proj, up_proj and down_proj of every expert. transposed: in one tensor, [E, H, 2I] and [E, I, H]. "
+            "Files that hold such a tensor the other way round are read too."
         },
     )
 
@@ -89,6 +90,10 @@ class Compose:
     vocab_multiple: int = field(
         default=1,
         metadata={"description": "With new_tokens: the vocabulary is filled up with spare rows to a multiple of this."},
+    )
+    routers: Literal["plain", "transposed"] = field(
+        default="plain",
+        metadata={"description": "plain: [E, H] of a layer's router, as in memory. transposed: [H, E]."},
     )
 
 
@@ -203,6 +208,16 @@ class Graph:
     def ports(self, node: str) -> Ports:
         """The ports of a node, from its configuration."""
         return self.component(node).ports(self.nodes[node].config)
+
+    def weight_names(self, node: str) -> tuple[str, ...]:
+        """Beginnings of the names of a node's tensors in transformers' memory, or the names themselves."""
+        weights = self.nodes[node].weights
+        if weights is None:
+            return ()
+        known = components().get(self.nodes[node].component)
+        if known is None or known.tensors is None:
+            return (weights,)
+        return tuple(f"{weights}.{tensor}" for tensor in known.tensors(self.nodes[node].config))
 
     def decoder(self) -> Node:
         """The one node whose component has the role decoder.

@@ -4,7 +4,7 @@ A distribution offers components in the entry-point group `vlm_composer.componen
 `Component` or a tuple of them. Declarations import no torch, so that a spec is checked in well under a second.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from functools import cache
 from importlib.metadata import entry_points
@@ -68,11 +68,14 @@ class Component:
     `role` is `tower`, `projector` or `decoder`. `implementation` names a torch module with
     `build(config, context) -> nn.Module` and `run(module, config, **inputs) -> Tensor`; a projector's `run` is also
     given `item_rows` (how many rows each item has that it reads), and one that makes another number of rows than it
-    reads has `rows_after(config, item_rows)`. `layer_kinds`, of a decoder,
-    gives the layer kinds that need a mask rule each, in the order of their first layer. `check` finds what is wrong
-    with a configuration by itself; paths of its findings are relative to the node (`layers.order[3]`). `costs`, of a
-    decoder, is what plans ask it; towers and projectors are run once on the meta device instead. `token_groups`, of a
-    decoder, gives names of the spec's tokens that its layers treat apart, by the place that names each group.
+    reads has `rows_after(config, item_rows, **inputs)`. A tower whose items are not those it is given has
+    `items(config, **inputs)`, which returns its inputs item by item. `layer_kinds`, of a decoder, gives the layer kinds
+    that need a mask rule each, in the order of their first layer; `fixed_rules` the rule, as text, of those kinds that
+    can keep only one. `check` finds what is wrong with a configuration by itself; paths of its findings are relative to
+    the node (`layers.order[3]`). `costs`, of a decoder, is what plans ask it; towers and projectors are run once on the
+    meta device instead. `tensors` names what a node holds that is no module of its own in transformers: other nodes'
+    `weights` may begin as its do. `token_groups`, of a decoder, gives names of the spec's tokens
+    that its layers treat apart, by the place that names each group.
     """
 
     name: str
@@ -81,9 +84,11 @@ class Component:
     ports: Callable[[Any], Ports]
     implementation: str
     layer_kinds: Callable[[Any], tuple[str, ...]] | None = field(default=None, kw_only=True)
+    fixed_rules: Callable[[Any], Mapping[str, str]] | None = field(default=None, kw_only=True)
     check: Callable[[Any], Iterable[Finding]] | None = field(default=None, kw_only=True)
     costs: "Callable[[Any], DecoderCosts] | None" = field(default=None, kw_only=True)
     token_groups: Callable[[Any], dict[str, tuple[str, ...]]] | None = field(default=None, kw_only=True)
+    tensors: Callable[[Any], tuple[str, ...]] | None = field(default=None, kw_only=True)
 
 
 _registered: dict[str, Component] = {}

@@ -16,7 +16,12 @@ from components.hf_config import to_hf_config
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig
 
-NOT_CONFIGURATION = ("transformers_version", "dtype", "torch_dtype")  # of a file or of its weights, not of the model
+NOT_CONFIGURATION = (
+    "transformers_version",
+    "dtype",
+    "torch_dtype",
+    "quantization_config",
+)  # of a file or of its weights, not of the model
 
 
 def plain(source: "str | Path | dict[str, Any] | PreTrainedConfig") -> dict[str, Any]:

@@ -29,11 +29,16 @@ class Inside:
 
 @frozen
 class Window:
-    """The part of a Hugging Face tensor that one rank holds: `part` of dimension `dim`, and of that, what is inside."""
+    """The part of a Hugging Face tensor that one rank holds: `part` of dimension `dim`, and of that, what is inside.
+
+    `stretches`, if given, are lengths of dimension 0 of the rank's part: the whole tensor has as many,
+    as much longer as there are parts, and the rank holds its part of each.
+    """
 
     dim: int = 0
     part: Part = Part()
     inside: Inside = Inside()
+    stretches: tuple[int, ...] = ()
 
     def whole(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         """The Hugging Face tensor's shape, from that of the rank's part."""
@@ -44,6 +49,8 @@ class Window:
 
         If `beside` stretches of columns stand beside each other, each of them shared on its own: of the `number`-th.
         """
+        if self.stretches:
+            return self._of_stretches(shape, line), 0
         here: list[int] = []
         there: list[int] = []
         offset: list[int] = []
@@ -60,6 +67,17 @@ class Window:
         index = np.add(np.unravel_index(line * here[-2] + number, here[:-1]), offset[:-1])
         place, stretch_number = divmod(int(np.ravel_multi_index(tuple(index), there[:-1])), there[-2])
         return place, stretch_number * there[-1] + offset[-1]
+
+    def _of_stretches(self, shape: tuple[int, ...], line: int) -> int:
+        _, lines_of_each, _ = dimensions(shape)
+        left = line
+        before = 0
+        for stretch in self.stretches:
+            size = stretch * lines_of_each
+            if left < size:
+                return before * self.part.parts + self.part.index * size + left
+            left, before = left - size, before + size
+        raise IndexError(f"line {line} of a tensor of {before}")
 
     def _parts(self, dim: int | None) -> int:
         outer = self.part.parts if dim == self.dim else 1

@@ -10,7 +10,7 @@ from typing import Any
 from attrs import evolve, frozen
 from torch import Tensor
 
-from adapters.huggingface.rank_share import WHOLE, RankShare
+from adapters.huggingface.rank_share import WHOLE, RankShare, Window
 from adapters.huggingface.weight_operations import (
     LAYER_OPERATIONS,
     OPERATIONS,
@@ -49,6 +49,10 @@ class Entry:
     def of_experts(self) -> bool:
         """Whether expert-parallel ranks hold different parts."""
         return isinstance(self.split, str)
+
+    def window(self, share: RankShare, piece: Piece) -> Window:
+        """Which part of the Hugging Face tensor of one of its pieces a rank holds."""
+        return evolve(share.window(self.split), inside=share.inside(self.inside), stretches=piece.stretches)
 
     def pieces(self, tensors: dict[str, Tensor]) -> dict[str, Piece]:
         """Views of the composed tensors, by Hugging Face name."""

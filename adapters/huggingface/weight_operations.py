@@ -22,12 +22,14 @@ class Piece:
     """One Hugging Face tensor, or a rank's part of one, inside composed tensors.
 
     `shape` is the Hugging Face tensor's. The views, one after the other, hold its elements in order; if they stand
-    `beside` each other, so many of them are the columns of the same lines, from left to right.
+    `beside` each other, so many of them are the columns of the same lines, from left to right. `stretches`, if given,
+    are lengths of its first dimension that lie one after another, each of which ranks share on its own.
     """
 
     shape: tuple[int, ...]
     views: tuple[Tensor, ...]
     beside: int = 1
+    stretches: tuple[int, ...] = ()
 
     def matrices(self) -> Iterator[tuple[Tensor, int, int]]:
         """The views cut into matrices [lines, width], each with its first line (see `stored_matrix.py`), and which of
@@ -128,17 +130,19 @@ class MergeHeads:
     """[G·(R+2)·D, ...] (or R+1 where keys are values) from queries [G·R·D, ...], keys [G·D, ...] and values.
 
     Rows are ordered by group: the group's query heads, its key head, its value head, as in Megatron-Core's
-    `SelfAttention.get_query_key_value_tensors`; query heads of a group are neighbours on both sides.
+    `SelfAttention.get_query_key_value_tensors`; query heads of a group are neighbours on both sides. With gates there
+    are 2R for R: on both sides each query head is followed by its gate.
     """
 
     heads: int
     groups: int
     values: bool
+    gates: bool = False
 
     def __call__(self, composed: Sequence[Tensor]) -> tuple[Piece, ...]:
         """Views of one tensor, weight or bias."""
         (tensor,) = composed
-        per_group = self.heads // self.groups
+        per_group = self.heads // self.groups * (2 if self.gates else 1)
         sizes = (per_group, 1, 1) if self.values else (per_group, 1)
         # [G, heads of the group, D, ...]
         grouped = tensor.unflatten(0, (self.groups, sum(sizes), -1))
@@ -149,8 +153,55 @@ class MergeHeads:
 
 
 def _merge_heads(layer: Layer, ranks: int) -> Operation:
-    attention = layer.attention
-    return MergeHeads(attention.heads // ranks, attention.kv_heads // ranks, values=not attention.values.keys)
+    part = layer.attention
+    assert part is not None
+    gates = part.output_gate != "none"
+    return MergeHeads(part.heads // ranks, part.kv_heads // ranks, values=not part.values.keys, gates=gates)
+
+
+@frozen
+class MergeDelta:
+    """One tensor [G·N, ...], ordered by key head, from Hugging Face tensors each ordered by key head.
+
+    `parts` are rows of one key head, in the order they lie here; `pieces` which of them each Hugging Face tensor holds,
+    one stretch of all key heads after the other.
+    """
+
+    groups: int
+    parts: tuple[int, ...]
+    pieces: tuple[tuple[int, ...], ...]
+
+    def __call__(self, composed: Sequence[Tensor]) -> tuple[Piece, ...]:
+        """Views of one tensor."""
+        (tensor,) = composed
+        # [G, rows of the part, ...]
+        views = tensor.unflatten(0, (self.groups, sum(self.parts))).split(self.parts, dim=1)
+        rows = [self.groups * part for part in self.parts]
+        return tuple(
+            Piece(
+                (sum(rows[part] for part in piece), *tensor.shape[1:]),
+                tuple(views[part] for part in piece),
+                stretches=tuple(rows[part] for part in piece) if len(piece) > 1 else (),
+            )
+            for piece in self.pieces
+        )
+
+
+def _merge_delta(layer: Layer, ranks: int) -> Operation:
+    """Query, key and values; strength; decay; gate."""
+    part = layer.delta_net
+    assert part is not None
+    values = part.values_per_key * part.value_dim
+    parts = (part.key_dim, part.key_dim, values, part.values_per_key, part.values_per_key, values)
+    return MergeDelta(part.key_heads // ranks, parts, ((0, 1, 2), (3,), (4,), (5,)))
+
+
+def _merge_convolution(layer: Layer, ranks: int) -> Operation:
+    """Channels of query, key and values."""
+    part = layer.delta_net
+    assert part is not None
+    parts = (part.key_dim, part.key_dim, part.values_per_key * part.value_dim)
+    return MergeDelta(part.key_heads // ranks, parts, ((0, 1, 2),))
 
 
 def _whole(tensor: Tensor) -> Piece:
@@ -171,5 +222,9 @@ TRANSPOSED = {"stack gate up": "stack transposed gate up", "stack experts": "sta
 """The operation for experts that lie transposed on the other side."""
 FUSED = {"stack gate up": 2, "stack transposed gate up": 2}
 """How many matrices lie one after another in the dimension that ranks share; one, if not here."""
-LAYER_OPERATIONS: dict[str, Callable[[Layer, int], Operation]] = {"merge heads": _merge_heads}
+LAYER_OPERATIONS: dict[str, Callable[[Layer, int], Operation]] = {
+    "merge heads": _merge_heads,
+    "merge delta": _merge_delta,
+    "merge conv": _merge_convolution,
+}
 """Operations that read the layer, and over how many tensor-parallel ranks its heads are split."""

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 import torch
-from attrs import evolve, frozen
+from attrs import frozen
 from torch import Tensor, nn
 
 from adapters.huggingface.checkpoint_error import CheckpointError
@@ -71,14 +71,10 @@ def slots(model: nn.Module, graph: Graph | None = None) -> dict[str, Slot]:
     if problems := _disagreements(entries, wanted):
         raise CheckpointError(f"weight map of {graph.name}", problems)
     return {
-        name: Slot(piece, entry.aliases, _shown(entry), _window(entry, share), entry.of_experts)
+        name: Slot(piece, entry.aliases, _shown(entry), entry.window(share, piece), entry.of_experts)
         for entry in entries
         for name, piece in entry.pieces(wanted).items()
     }
-
-
-def _window(entry: Entry, share: RankShare) -> Window:
-    return evolve(share.window(entry.split), inside=share.inside(entry.inside))
 
 
 def fresh_nodes(graph: Graph) -> tuple[str, ...]:
@@ -96,11 +92,13 @@ def held_elsewhere(graph: Graph, share: RankShare) -> tuple[set[str], tuple[str,
     if share.is_whole:
         return set(), ()
     names = {name for entry in stored_map(graph, ()) for name in (*entry.names, *entry.aliases)}
-    decoder = graph.decoder()
+    if share.first_stage:
+        return names, ()
+    decoder = graph.decoder().name
     encoders = [
-        stored_name(graph, node.weights) for node in graph.nodes.values() if node is not decoder and node.weights
+        stored_name(graph, prefix) for node in graph.nodes if node != decoder for prefix in graph.weight_names(node)
     ]
-    return names, () if share.first_stage else tuple(f"{weights}." for weights in encoders)
+    return names | set(encoders), tuple(f"{weights}." for weights in encoders)
 
 
 def _disagreements(entries: tuple[Entry, ...], tensors: dict[str, Tensor]) -> list[str]:

@@ -33,10 +33,11 @@ output_scale=layer_scalar
 
 always
     input_layernorm.weight                                  | input_layernorm.weight                | identity      | -
+attention
     self_attention.linear_proj.weight                       | self_attn.o_proj.weight               | identity      | 1
-not attention.values.keys & not attention.latent
+attention & not attention.values.keys & not attention.latent
     self_attention.linear_qkv.weight                        | self_attn.{q,k,v}_proj.weight         | merge heads   | 0
-not attention.values.keys & attention.bias
+attention & not attention.values.keys & attention.bias
     self_attention.linear_qkv.bias                          | self_attn.{q,k,v}_proj.bias           | merge heads   | 0
 attention.values.keys
     self_attention.linear_qkv.weight                        | self_attn.{q,k}_proj.weight           | merge heads   | 0
@@ -56,6 +57,14 @@ attention.q_norm=rms
     self_attention.q_norm.weight                            | self_attn.q_norm.weight               | identity      | -
 attention.k_norm=rms
     self_attention.k_norm.weight                            | self_attn.k_norm.weight               | identity      | -
+
+delta_net
+    self_attention.linear_in.weight                         | linear_attn.in_proj_{qkv,b,a,z}.weight | merge delta  | 0
+    self_attention.conv_weight                              | linear_attn.conv1d.weight             | merge conv    | 0
+    self_attention.decay                                    | linear_attn.A_log                     | identity      | 0
+    self_attention.decay_bias                               | linear_attn.dt_bias                   | identity      | 0
+    self_attention.norm.weight                              | linear_attn.norm.weight               | identity      | -
+    self_attention.linear_proj.weight                       | linear_attn.out_proj.weight           | identity      | 1
 
 norms=pre
     mlp.input_norm.weight                                   | post_attention_layernorm.weight       | identity      | -

@@ -7,6 +7,7 @@ from attrs import frozen
 
 from adapters.megatron.steps import (
     IN,
+    Beside,
     EmbedStep,
     Injected,
     InjectStep,
@@ -127,7 +128,7 @@ def _node_step(graph: Graph, name: str) -> NodeStep:
     node = graph.nodes[name]
     edges = [edge for edge in graph.edges_to(name) if isinstance(edge, DataEdge)]
     sources: dict[str, tuple[str, ...]] = {}
-    for edge in edges:
+    for edge in (edge for edge in edges if not edge.beside):
         port = edge.target.port or IN
         sources[port] = (*sources.get(port, ()), edge.source.owner)
     upstream = [owner for owners in sources.values() for owner in owners if owner in graph.nodes]
@@ -143,7 +144,8 @@ def _node_step(graph: Graph, name: str) -> NodeStep:
         rows_from=upstream[0] if upstream else None,
         shared=not upstream and _shares_items(graph, name, implemented),
         width=int(outputs[OUT].shape[-1]),
-        packs={edge.target.port or IN: edge.pack for edge in edges if edge.pack},
+        packs={edge.target.port or IN: edge.pack for edge in edges if edge.pack and not edge.beside},
+        beside=tuple(Beside(edge.target.port or IN, edge.source.owner, edge.pack) for edge in edges if edge.beside),
         levels={
             port: (int(each.shape[0]), int(each.shape[-1])) for port, each in outputs.items() if each.type == "levels"
         },

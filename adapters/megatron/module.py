@@ -55,7 +55,11 @@ class ComposedModel(MegatronModule):
         self._encoding: EncodingRanks | None = None
         self.program: Program = compile_graph(graph, pre_process=pre_process, dtype=config.params_dtype)
         kinds = graph.decoder().config.layers.kinds
-        softcaps = {name: kind.attention.softcap for name, kind in kinds.items() if kind.attention.softcap is not None}
+        softcaps = {
+            name: kind.attention.softcap
+            for name, kind in kinds.items()
+            if kind.attention is not None and kind.attention.softcap is not None
+        }
         transformer_engine.check(config, self.program.rules, softcaps)
         fused = None
         if config.transformer_impl == "transformer_engine":

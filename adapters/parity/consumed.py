@@ -11,6 +11,7 @@ import torch
 from attrs import frozen
 from torch import Tensor, nn
 
+from adapters.huggingface.weight_map import weight_map
 from components.fusion.mask_dense import lower_dense
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ class Consumed:
 def given_to_ours(graph: "Graph", model: Any, run: Callable[[], Any]) -> Consumed:
     """Run a composed model, all on one stage, once, and lower the mask metadata that its decoder gets."""
     seen = _first_call(model.decoder_node, run)
-    embeddings, metadata = (value for value in seen if isinstance(value, Tensor) and value.ndim == 3)
+    embeddings, metadata, *_ = (value for value in seen if isinstance(value, Tensor))
     program = model.program
     kinds = dict.fromkeys(graph.decoder().config.layers.order)
     masks = {kind: lower_dense(program.rules[kind], program.layout, metadata)[:, 0] for kind in kinds}
@@ -40,14 +41,11 @@ def given_to_ours(graph: "Graph", model: Any, run: Callable[[], Any]) -> Consume
 
 @torch.no_grad()
 def given_to_oracle(graph: "Graph", oracle: "PreTrainedModel", run: Callable[[], Any]) -> Consumed:
-    """The same of transformers' model: what its text model gets, and the attention of each kind's first layer."""
-    decoder = graph.decoder()
-    text: Any = oracle.get_submodule(str(decoder.weights))
-    order = decoder.config.layers.order
-    attentions = {kind: text.layers[order.index(kind)].self_attn for kind in dict.fromkeys(order)}
+    """The same of transformers' model: what its text model gets, and what mixes tokens in each kind's first layer."""
+    text: Any = oracle.get_submodule(str(graph.decoder().weights))
     seen: dict[str, list[Any]] = {}
     with ExitStack() as hooks:
-        for name, module in {"embeddings": text, **attentions}.items():
+        for name, module in {"embeddings": text, **_mixers(graph, oracle)}.items():
             hooks.callback(_keeping(module, seen.setdefault(name, [])).remove)
         run()
     # Where all layers are of one kind, the text model may be given their mask too.
@@ -56,13 +54,41 @@ def given_to_oracle(graph: "Graph", oracle: "PreTrainedModel", run: Callable[[],
         for value in seen.pop("embeddings")
         if isinstance(value, Tensor) and value.is_floating_point() and value.ndim == 3
     )
-    return Consumed(embeddings, {kind: _allowed(values) for kind, values in seen.items()})
+    kinds = graph.decoder().config.layers.kinds
+    attends = {kind: kinds[kind].attention is not None for kind in seen}
+    batch, length = embeddings.shape[:2]
+    return Consumed(
+        embeddings,
+        {kind: _allowed(values) if attends[kind] else _before(values, batch, length) for kind, values in seen.items()},
+    )
+
+
+def _mixers(graph: "Graph", oracle: "PreTrainedModel") -> dict[str, nn.Module]:
+    """The module of each layer kind's first layer that holds what mixes tokens: whose output `linear_proj` projects."""
+    decoder = graph.decoder()
+    order = decoder.config.layers.order
+    outputs = {entry.composed[0]: entry.names[0] for entry in weight_map(graph, ())}
+    firsts = {kind: f"{decoder.name}.decoder.layers.{order.index(kind)}" for kind in order}
+    names = {kind: outputs[f"{layer}.self_attention.linear_proj.weight"] for kind, layer in firsts.items()}
+    return {kind: oracle.get_submodule(name.rsplit(".", 2)[0]) for kind, name in names.items()}
 
 
 def _allowed(values: list[Any]) -> Tensor:
     """Eager attention gets a mask [B, 1, S, S]: bool, or floats that are added to the scores."""
     (mask,) = (value for value in values if isinstance(value, Tensor) and value.ndim == 4)
     return mask[:, 0] if mask.dtype == torch.bool else mask[:, 0] == 0
+
+
+def _before(values: list[Any], batch: int, length: int) -> Tensor:
+    """What goes along the tokens gets no table: it sees all tokens before, but for padding, of which it is told.
+
+    transformers tells it by a mask [B, S] of integers, or nothing where no row has padding.
+    """
+    real = [
+        value for value in values if isinstance(value, Tensor) and value.ndim == 2 and not value.is_floating_point()
+    ]
+    whole = torch.ones(batch, length, length, dtype=torch.bool, device=values[0].device).tril()
+    return whole & real[0].bool()[:, None] if real else whole
 
 
 def _first_call(module: nn.Module, run: Callable[[], Any]) -> list[Any]:

@@ -81,8 +81,10 @@ class VariantReport:
     """What differs after export and reload; empty: every tensor and the reloaded logits are the same bits."""
     wrong_part: str | None = None
     """The first part, in the order of computation, that differs from the oracle; None if all agree."""
+    look_at: tuple[str, ...] = ()
+    """Keys of the spec that may be wrong, each with its place and what was seen there."""
     problem: str | None = None
-    """Why the weights could not even be loaded."""
+    """Why the weights could not even be loaded, or the models not be run."""
     skipped: str | None = None
     """Why transformers has no such model."""
 
@@ -110,6 +112,7 @@ class VariantReport:
             yield self.problem
         if self.wrong_part:
             yield f"first wrong part: {self.wrong_part}"
+        yield from (f"look at {place}" for place in self.look_at)
         yield from (f"mask of {kind} layers: {cells} cells differ" for kind, cells in self.masks.items() if cells)
         # Where values already differ, gradients say little more.
         shown = 2 if self.wrong_part else 10
@@ -171,7 +174,7 @@ class ParityReport:
 
 def _row(variant: VariantReport) -> tuple[str, ...]:
     if variant.skipped or variant.problem:
-        state = f"skipped: {variant.skipped}" if variant.skipped else "not loaded"
+        state = f"skipped: {variant.skipped}" if variant.skipped else "not run"
         return (variant.name, state, *[""] * 6)
     worst = variant.worst_gradient
     passed = len(variant.gradients) - len(variant.wrong_gradients)

@@ -24,6 +24,10 @@ TEXT_CAPS = {
     "qk_nope_head_dim": 12,
     "qk_rope_head_dim": 8,
     "v_head_dim": 10,
+    "linear_num_key_heads": 2,
+    "linear_num_value_heads": 4,
+    "linear_key_head_dim": 12,
+    "linear_value_head_dim": 10,
     "sliding_window": 8,
     "intermediate_size_mlp": 112,
     "shared_expert_intermediate_size": 48,
@@ -58,9 +62,15 @@ TOWER_CAPS = {
     "projector_output_dim": 48,
     "vision_output_dim": 48,
     "num_hidden_layers": 2,
+    "depth": 2,
+    "num_heads": 2,
+    "num_position_embeddings": 64,
+    "window_size": 16,
 }
 TEXT_WIDTHS = ("projection_dim", "hidden_size")
 """Fields of the whole model that repeat the text model's width."""
+CANVASES = "image_grid_pinpoints"
+TILE_SIDE = 3  # of a tile, in patches; an odd number, so that paddings are odd and even
 ROWS_OF_A_PICTURE = ("mm_tokens_per_image",)
 POOLED_SIDE = 4  # of a picture whose rows a projector averages to a fixed number; more of them than the window is long
 OF_LAYERS = ("stage_names", "out_features", "out_indices")
@@ -71,6 +81,7 @@ HEAD_DIMS = (8, 16, 32)
 FIRST_SPECIAL_TOKEN = 128  # text of test batches stays below
 PLACEHOLDERS = ("image", "video", "audio")
 APART = 16  # between widths of one list
+LEAST_PAIRS = 8  # of a head whose pairs are shared out to time, height and width: each has several
 LAYERS = 4  # each of two kinds twice: every layer kind reads from every other, and rounding has little room to grow
 
 
@@ -84,8 +95,11 @@ def shrink(plain: dict[str, Any]) -> dict[str, Any]:
         tiny = _part(tiny)
     if any(name in tiny for name in ROWS_OF_A_PICTURE):
         tiny = _pooled(tiny)
+    if CANVASES in tiny:
+        tiny = _tiled(tiny, plain["vision_config"]["image_size"])
     if "text_config" in tiny:
         tiny |= {name: tiny["text_config"]["hidden_size"] for name in TEXT_WIDTHS if name in tiny}
+    tiny = _same_widths(plain, tiny)
     return _move_tokens(tiny, plain.get("text_config", plain).get("vocab_size"))
 
 
@@ -96,17 +110,36 @@ def _pooled(tiny: dict[str, Any]) -> dict[str, Any]:
     return tiny | rows | {"vision_config": vision | {"image_size": 2 * POOLED_SIDE * vision["patch_size"]}}
 
 
+def _same_widths(plain: dict[str, Any], tiny: dict[str, Any]) -> dict[str, Any]:
+    """A tower that makes rows of the decoder's width still does."""
+    text, vision = plain.get("text_config"), plain.get("vision_config")
+    if not (text and vision) or vision.get("out_hidden_size") != text["hidden_size"]:
+        return tiny
+    width = tiny["text_config"]["hidden_size"]
+    return tiny | {"vision_config": tiny["vision_config"] | {"out_hidden_size": width}}
+
+
+def _tiled(tiny: dict[str, Any], tile: int) -> dict[str, Any]:
+    """Canvases of as many tiles as before; `tile` is what the side of one was."""
+    vision = tiny["vision_config"]
+    side = TILE_SIDE * vision["patch_size"]
+    canvases = [[length * side // tile for length in canvas] for canvas in tiny[CANVASES]]
+    return tiny | {CANVASES: canvases, "vision_config": vision | {"image_size": side}}
+
+
 def splittable(tiny: dict[str, Any], ranks: int) -> dict[str, Any]:
     """A tiny configuration whose text heads can be shared out to `ranks` tensor-parallel ranks."""
     text = tiny.get("text_config", tiny)
-    heads = ("num_attention_heads", "num_key_value_heads")
+    heads = ("num_attention_heads", "num_key_value_heads", "linear_num_key_heads", "linear_num_value_heads")
     wider = {name: text[name] * ranks for name in heads if text.get(name)}
     kinds = {
         name: kind | {each: kind[each] * ranks for each in heads if each in kind}
         for name, kind in text.get("kinds", {}).items()
     }
+    if "head_dim" in text and text["head_dim"] is None:  # the width over the heads
+        wider["hidden_size"] = text["hidden_size"] * ranks
     text = text | wider | ({"kinds": kinds} if kinds else {})
-    return tiny | {"text_config": text} if "text_config" in tiny else text
+    return _same_widths(tiny, tiny | {"text_config": text}) if "text_config" in tiny else text
 
 
 def _is_part(value: Any) -> bool:
@@ -138,8 +171,14 @@ def _part(config: dict[str, Any], layers_read: int = 0) -> dict[str, Any]:
         tiny["intermediate_size"] = int(tiny["hidden_size"] / ratio**2)
     if config.get("layer_types"):
         tiny |= _fewer_layers(config)
+    if config.get("fullatt_block_indexes"):
+        tiny["fullatt_block_indexes"] = [tiny["depth"] - 1]
+    if config.get("deepstack_visual_indexes"):
+        tiny["deepstack_visual_indexes"] = list(range(tiny["depth"]))
     if "kinds" in config:
-        tiny["kinds"] = _kinds(config["kinds"], config.get("num_attention_heads"))
+        derived = "head_dim" in config and config["head_dim"] is None
+        width = tiny["hidden_size"] // tiny["num_attention_heads"] if derived else None
+        tiny["kinds"] = _kinds(config["kinds"], config.get("num_attention_heads"), width)
     return tiny
 
 
@@ -177,21 +216,44 @@ def _shorten(layers: list[tuple[str, str]]) -> list[int]:
     return first + [first[-1]] * (LAYERS - len(first))
 
 
-def _kinds(kinds: dict[str, dict[str, Any]], query_heads: int | None) -> dict[str, dict[str, Any]]:
-    """Kinds that differ still differ, and in the same direction; as many keys as queries stay so."""
+def _kinds(kinds: dict[str, dict[str, Any]], query_heads: int | None, derived: int | None) -> dict[str, dict[str, Any]]:
+    """Kinds that differ still differ, and in the same direction; as many keys as queries stay so.
+
+    Args:
+        kinds: of the text model.
+        query_heads: of the text model before it was shrunk.
+        derived: width of a head where the configuration leaves it open.
+    """
     dims = sorted({kind["head_dim"] for kind in kinds.values() if "head_dim" in kind})
     heads = sorted({kind["num_key_value_heads"] for kind in kinds.values() if "num_key_value_heads" in kind})
     small = {}
     for name, kind in kinds.items():
         small[name] = dict(kind)
         if "head_dim" in kind:
-            small[name]["head_dim"] = HEAD_DIMS[dims.index(kind["head_dim"])]
+            small[name]["head_dim"] = derived or HEAD_DIMS[dims.index(kind["head_dim"])]
+            if kind.get("rope") and kind["rope"].get("mrope_section"):
+                small[name] |= _shared_out(small[name], fixed=derived is not None)
         if "num_key_value_heads" in kind:
             from_largest = len(heads) - 1 - heads.index(kind["num_key_value_heads"])
             fewer = max(TEXT_CAPS["num_key_value_heads"] >> from_largest, 1)
             every = kind["num_key_value_heads"] == query_heads
             small[name]["num_key_value_heads"] = TEXT_CAPS["num_attention_heads"] if every else fewer
     return small
+
+
+def _shared_out(kind: dict[str, Any], *, fixed: bool) -> dict[str, Any]:
+    """A head whose pairs are shared out to time, height and width in about the same shares, wider if need be."""
+    sections, share = kind["rope"]["mrope_section"], kind["rope"].get("partial_rotary_factor") or 1.0
+    width = kind["head_dim"]
+    while not fixed and int(width * share) // 2 < LEAST_PAIRS:
+        width *= 2
+    pairs = int(width * share) // 2
+    exact = [section * pairs / sum(sections) for section in sections]
+    small = [int(each) for each in exact]
+    by_rest = sorted(range(len(small)), key=lambda index: small[index] - exact[index])
+    for index in by_rest[: pairs - sum(small)]:
+        small[index] += 1
+    return {"head_dim": width, "rope": kind["rope"] | {"mrope_section": small}}
 
 
 def _move_tokens(config: dict[str, Any], words: int | None) -> dict[str, Any]:

@@ -49,17 +49,18 @@ def encoder_inputs(
     section = graph.nodes[node].config
     kinds = {(edge.target.port or "in"): graph.inputs[edge.source.owner].type for edge in graph.edges_to(node)}
     return {
-        name: _tower_input(section, module, name, kinds.get(name, "any"), known, size, items) for name in section.inputs
+        name: _tower_input(section, module, name, kinds.get(name, "any"), known, size, items)
+        for name in section.arguments
     }
 
 
 def _tower_input(
     section: Any, module: nn.Module, name: str, kind: str, known: KnownValues, size: ItemSize, items: int
 ) -> Tensor:
-    shape = section.inputs[name]
+    shape = section.arguments[name]
     if kind == "positions" and section.item_rows is not None and name == section.item_rows.valid_in and shape[-1] == 2:
         return known.give(_places(size.side * section.item_rows.pool).expand(items, -1, -1).contiguous())
-    if kind == "pixels":
+    if kind in ("pixels", "features"):
         sizes = [items if place == 0 else _size(section, module, name, place, size) for place in range(len(shape))]
         return torch.empty(sizes, dtype=torch.float32, device="meta")
     raise EncoderInputsError(f"{name} is neither pixels nor positions of patches whose rows item_rows counts")
@@ -73,7 +74,7 @@ def _places(side: int) -> Tensor:
 
 def _size(section: Any, module: nn.Module, name: str, place: int, size: ItemSize) -> int:
     """Of one dimension of pixels: as the spec says, as the rows ask for, or as the tower's first projection takes."""
-    shape, rows = section.inputs[name], section.item_rows
+    shape, rows = section.arguments[name], section.item_rows
     if isinstance(shape[place], int):
         return shape[place]
     if rows is not None and place == 1 and shape[1] == section.inputs[rows.valid_in][1]:

@@ -3,32 +3,107 @@
 Legend: B batch, S sequence, N feature rows, V vocabulary.
 """
 
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from copy import copy
 from typing import Any
 
 import torch
+from attrs import evolve, frozen
 from torch import Tensor, nn
 
 from adapters.huggingface.weight_map import Entry
+from adapters.megatron.module import ComposedModel
+from adapters.megatron.steps import Call, ScatterStep, rows_of
 
-ATTENTION_OUTPUT = "self_attention.linear_proj.weight"
+ATTENTION_OUTPUT, DECAY = "self_attention.linear_proj.weight", "self_attention.decay"
+REMEMBERED = -7.0
+"""Logarithm of how fast a state is forgotten while a layer is alone: a thousandth a token, whatever its weights say.
+
+Heads of a seeded model forget within a few tokens, and a change that has faded is no proof of who can be changed.
+"""
 
 
-@contextmanager
-def perturbed_row(projector: nn.Module, row: int) -> Iterator[None]:
-    """Row `row` of what `projector` answers, [N, H] or [..., H] with as many rows in all, with its sign changed.
+@frozen(eq=False)
+class TurnStep:
+    """A scatter step before which one row of its features, another in each call, has its sign changed.
 
     A changed sign keeps the row's size and turns every attention score of its key around: it cannot go unnoticed by
     a query that sees it, however little weight it had before. The tower is not involved.
     """
 
-    def turn(_module: nn.Module, _args: Any, output: Tensor) -> Tensor:
-        output = output.clone()
-        output.flatten(0, -2)[row] *= -1
-        return output
+    placing: ScatterStep
+    rows: Iterator[int | None]
+    """Numbers among the rows that the step places, one for each call; None: none is turned."""
 
-    handle = projector.register_forward_hook(turn)
+    def __call__(self, model: nn.Module, call: Call) -> None:
+        source = self.placing.source
+        row, found = next(self.rows), rows_of(call, source, source, self.placing.of)
+        if row is not None and found is not None:
+            features = call.values[source].clone()
+            features[(found.rows.start or 0) + row] *= -1
+            call.values[source] = features
+        self.placing(model, call)
+
+
+@contextmanager
+def turned_rows(model: ComposedModel, at: tuple[str, ...], rows: Iterable[int | None]) -> Iterator[None]:
+    """In call n of a model's first stage, row n of `rows` is turned where the tokens `at` are filled."""
+    program = model.program
+    turning = iter(rows)
+    steps = [
+        TurnStep(step, turning) if isinstance(step, ScatterStep) and step.names == at else step
+        for step in program.steps
+    ]
+    model.program = evolve(program, steps=tuple(steps))
+    try:
+        yield
+    finally:
+        model.program = program
+
+
+@contextmanager
+def turned_answer(module: nn.Module, row: int, field: str | None) -> Iterator[None]:
+    """Row `row` of what one of transformers' modules answers has its sign changed, counted over all of its calls.
+
+    Args:
+        module: answers [N, H] or [..., H] with as many rows in all, or an object that has them.
+        row: of all rows, call after call.
+        field: the object's field; None: the answer is a tensor.
+    """
+    seen = [0]
+
+    def turn(_module: nn.Module, _args: Any, output: Any) -> Any:
+        rows = (output if isinstance(output, Tensor) else getattr(output, str(field))).clone()
+        flat = rows.flatten(0, -2)
+        if 0 <= row - seen[0] < len(flat):
+            flat[row - seen[0]] *= -1
+        seen[0] += len(flat)
+        if isinstance(output, Tensor):
+            return rows
+        turned = copy(output)
+        setattr(turned, str(field), rows)
+        return turned
+
+    handle = module.register_forward_hook(turn)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+@contextmanager
+def perturbed_embedding(text_model: nn.Module, sample: int, position: int) -> Iterator[None]:
+    """What a text model of transformers is given for one token, `inputs_embeds` [B, S, H], with its sign changed."""
+
+    def turn(
+        _module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        embeddings = kwargs["inputs_embeds"].clone()
+        embeddings[sample, position] *= -1
+        return args, kwargs | {"inputs_embeds": embeddings}
+
+    handle = text_model.register_forward_pre_hook(turn, with_kwargs=True)
     try:
         yield
     finally:
@@ -39,17 +114,29 @@ def perturbed_row(projector: nn.Module, row: int) -> Iterator[None]:
 def attending_alone(
     layer: int, entries: tuple[Entry, ...], ours: nn.Module, oracle: nn.Module | None
 ) -> Iterator[None]:
-    """Only decoder layer `layer` moves anything between tokens: the others' attention adds nothing, on both sides."""
-    silenced: list[Tensor] = []
+    """Only decoder layer `layer` moves anything between tokens: the others' mixers add nothing, on both sides.
+
+    If it keeps a state, it forgets nothing of it.
+    """
+    changed: list[tuple[Tensor, float]] = []
     for entry in entries:
-        output_of = _attention_output(entry.composed[0])
-        if output_of not in (None, layer):
-            silenced.append(ours.get_parameter(entry.composed[0]))
-            silenced += [] if oracle is None else [oracle.get_parameter(name) for name in entry.names]
+        number, part = _layer_and_part(entry.composed[0])
+        value = 0.0 if part == ATTENTION_OUTPUT and number != layer else None
+        value = REMEMBERED if part == DECAY and number == layer else value
+        if value is not None:
+            theirs = [] if oracle is None else [oracle.get_parameter(name) for name in entry.names]
+            changed += [(weight, value) for weight in (ours.get_parameter(entry.composed[0]), *theirs)]
+    with changed_weights(changed):
+        yield
+
+
+@contextmanager
+def changed_weights(changed: Iterable[tuple[Tensor, float]]) -> Iterator[None]:
+    """Some weights filled with a number each, and put back."""
     with ExitStack() as kept, torch.no_grad():
-        for weight in silenced:
+        for weight, value in changed:
             kept.callback(_put_back(weight, weight.detach().clone()))
-            weight.zero_()
+            weight.fill_(value)
         yield
 
 
@@ -61,15 +148,15 @@ def _put_back(weight: Tensor, values: Tensor) -> Callable[[], None]:
     return put
 
 
-def _attention_output(name: str) -> int | None:
-    """The decoder layer whose attention output this parameter projects, or None."""
+def _layer_and_part(name: str) -> tuple[int | None, str]:
+    """The decoder layer of a parameter, and its name there; None if it is in none."""
     _, _, below = name.partition(".decoder.layers.")
     index, _, part = below.partition(".")
-    return int(index) if part == ATTENTION_OUTPUT else None
+    return (int(index), part) if index else (None, "")
 
 
-def changes(run: Callable[[], Tensor], projector: nn.Module, row: int, reference: Tensor) -> Tensor:
-    """[B, S] relative change, on the CPU, of each token's logits [B, S, V] when one feature row is turned around."""
-    with torch.no_grad(), perturbed_row(projector, row):
+def changes(run: Callable[[], Tensor], turned: AbstractContextManager[None], reference: Tensor) -> Tensor:
+    """[B, S] relative change, on the CPU, of each token's logits [B, S, V] where something is turned around."""
+    with torch.no_grad(), turned:
         difference = (run() - reference).norm(dim=-1)
     return (difference / reference.norm(dim=-1)).cpu()

@@ -5,23 +5,26 @@ transformers' model with the same weights and the same row turned around.
 """
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 import torch
 from attrs import frozen
-from torch import Tensor, nn
+from torch import Tensor
 
 from adapters.huggingface.configured import load_configured
+from adapters.megatron.module import ComposedModel
 from adapters.parity.gradients import entries
 from adapters.parity.oracle import oracle_logits
 from adapters.parity.pair import Pair, logits, make_pair
 from adapters.parity.variants import variants
 from adapters.prove.freezing import prove_freezing
-from adapters.prove.perturbation import attending_alone, changes
+from adapters.prove.perturbation import attending_alone, changes, perturbed_embedding, turned_answer, turned_rows
 from adapters.prove.report import UNCHANGED_BOUND, KindProof, ProveReport
 from composer import Graph, load, masks
 from composer.edges import MaskEdge, ScatterEdge
+from composer.items import item_groups
 
 
 def run(
@@ -65,7 +68,7 @@ def prove_pair(pair: Pair, progress: Callable[[str], None] = lambda _: None) -> 
     proofs = []
     for kind in dict.fromkeys(order):
         for edge in scatters:
-            progress(f"{kind}: rows of {edge.source.owner}")
+            progress(f"{kind}: rows of {edge.source.owner} at {', '.join(edge.at)}")
             proofs.append(_prove_kind(pair, edge, kind, order.index(kind), mask.rules[kind]))
     progress("gradient")
     return ProveReport(graph.name, tuple(proofs), prove_freezing(pair))
@@ -83,7 +86,9 @@ class _Token:
 def _prove_kind(pair: Pair, edge: ScatterEdge, kind: str, layer: int, rule: masks.Rule) -> KindProof:
     """Turn every row of one scatter edge around, with layer `layer` attending alone."""
     source = edge.source.owner
-    ours, oracle = pair.ours.get_submodule(source), _module_of_oracle(pair, source)
+    ours = pair.ours
+    assert isinstance(ours, ComposedModel)
+    before = _rows_before(pair, edge)
     allowed, valid = _allowed(pair, rule), pair.batch.attention_mask.cpu()
     tokens = _tokens(pair, edge)
     runs = _runs(pair, edge)
@@ -99,9 +104,10 @@ def _prove_kind(pair: Pair, edge: ScatterEdge, kind: str, layer: int, rule: mask
             expected[token.sample] = allowed[token.sample, :, token.position]
             expected[token.sample, token.position] = True
             expected &= valid
-            measured = changes(run_ours, ours, token.row, references[0])
+            measured = changes(run_ours, turned_rows(ours, edge.at, [token.row]), references[0])
             seen = (measured > UNCHANGED_BOUND) & valid
-            by_oracle = (changes(run_oracle, oracle, token.row, references[1]) > UNCHANGED_BOUND) & valid
+            turned = _turned(pair, source, token, before)
+            by_oracle = (changes(run_oracle, turned, references[1]) > UNCHANGED_BOUND) & valid
             problems += _differences(token, seen, expected, f"by the rule {rule}")
             problems += _differences(token, seen, by_oracle, "by transformers")
             counts += _counts(token, seen, runs, valid)
@@ -111,11 +117,20 @@ def _prove_kind(pair: Pair, edge: ScatterEdge, kind: str, layer: int, rule: mask
     return KindProof(kind, str(rule), len(tokens), earlier, after, before, unchanged, changed, tuple(problems))
 
 
-def _module_of_oracle(pair: Pair, node: str) -> nn.Module:
-    weights = pair.graph.nodes[node].weights
+def _turned(pair: Pair, node: str, token: _Token, before: int) -> AbstractContextManager[None]:
+    """A feature row turned around in the oracle: where the same module answers it, or where it is in the text already.
+
+    The latter is where a node has no module of its own in transformers. `before` rows are answered earlier.
+    """
+    graph = pair.graph
+    weights = graph.nodes[node].weights
+    if graph.component(node).tensors is not None:
+        text = pair.oracle.get_submodule(str(graph.decoder().weights))
+        return perturbed_embedding(text, token.sample, token.position)
     if weights is None:
         raise ValueError(f"{node} names no weights: its module in transformers is unknown")
-    return pair.oracle.get_submodule(weights)
+    field = getattr(graph.nodes[node].config, "output", None)
+    return turned_answer(pair.oracle.get_submodule(weights), before + token.row, field)
 
 
 def _allowed(pair: Pair, rule: masks.Rule) -> Tensor:
@@ -135,6 +150,18 @@ def _tokens(pair: Pair, edge: ScatterEdge) -> list[_Token]:
     wanted = torch.tensor([pair.graph.tokens[name] for name in edge.at])
     places = torch.isin(pair.batch.input_ids.cpu(), wanted).nonzero().tolist()
     return [_Token(row, sample, position) for row, (sample, position) in enumerate(places)]
+
+
+def _rows_before(pair: Pair, edge: ScatterEdge) -> int:
+    """Rows that transformers' module answers before those of this edge: items of other inputs, group by group."""
+    groups = item_groups(pair.graph, edge.source.owner)
+    earlier: set[str] = set()
+    for group in groups:
+        if edge.of is None or edge.of in group:
+            break
+        earlier |= set(group)
+    others = [other for other in pair.graph.edges if isinstance(other, ScatterEdge) and other.of in earlier]
+    return sum(len(_tokens(pair, other)) for other in others)
 
 
 def _runs(pair: Pair, edge: ScatterEdge) -> Tensor:

@@ -52,13 +52,16 @@ class AttentionHalf(MegatronModule):
             config.recompute_modules or ()
         )
 
-    def _output(self, attend: Callable[..., Tensor], *given: Tensor) -> tuple[Tensor, None]:
-        """From what `attend` makes of tensors, [S, B, N * D], to [S, B, H]; it may run again in the backward pass."""
+    def _output(self, attend: Callable[..., Tensor], *given: Tensor, gate: Tensor | None = None) -> tuple[Tensor, None]:
+        """From what `attend` makes of tensors, [S, B, N * D], to [S, B, H]; it may run again in the backward pass.
+
+        A gate [S, B, N, D] lets its sigmoid of the heads' outputs through.
+        """
         if self.recompute_core and self.training:
             attended = tensor_parallel.checkpoint(attend, False, *given)
         else:
             attended = attend(*given)
-        output, _ = self.linear_proj(attended)
+        output, _ = self.linear_proj(attended if gate is None else attended * gate.flatten(2).sigmoid())
         return self.output_norm(output), None
 
 
@@ -66,7 +69,8 @@ class SelfAttention(AttentionHalf):
     """Queries, keys and values in one projection, norms per head, rotation, attention, output projection.
 
     The rows of `linear_qkv` are ordered by key/value group (the group's query heads, its key, its value), so that a
-    tensor-parallel split falls between groups. With `values: keys` there is no value: the un-normalised key is it.
+    tensor-parallel split falls between groups. With `values: keys` there is no value: the un-normalised key is it. With
+    an output gate each query head is followed by its gate.
     """
 
     def __init__(
@@ -88,7 +92,8 @@ class SelfAttention(AttentionHalf):
             raise BuildError(f"{part.kv_heads} key/value heads cannot be split over {tp} tensor-parallel ranks")
         self.groups = part.kv_heads // tp
         self.queries = part.heads // part.kv_heads
-        per_group = self.queries + (1 if part.values.keys else 2)
+        self.gated = part.output_gate == "sigmoid"
+        per_group = self.queries * (2 if self.gated else 1) + (1 if part.values.keys else 2)
         self.linear_qkv = get_backend(config.transformer_impl).column_parallel_linear()(
             config.hidden_size,
             part.kv_heads * per_group * part.head_dim,
@@ -120,7 +125,7 @@ class SelfAttention(AttentionHalf):
         Returns:
             [S, B, H] and no bias.
         """
-        query, key, value = self._heads(hidden_states)
+        query, gate, key, value = self._heads(hidden_states)
         if self.part.head_norms == "after_rotation":
             query = self.q_norm(rotate(query, rotary_pos_emb, self.columns))
             key = self.k_norm(rotate(key, rotary_pos_emb, self.columns))
@@ -131,7 +136,7 @@ class SelfAttention(AttentionHalf):
         if self.part.temperature is not None:
             first = self.context_group.rank() * query.shape[0]
             query = tempered(query, attention_mask, first, self.part.temperature)
-        return self._output(self._attend, query, key, value, attention_mask)
+        return self._output(self._attend, query, key, value, attention_mask, gate=gate)
 
     def _attend(self, query: Tensor, key: Tensor, value: Tensor, metadata: Tensor) -> Tensor:
         """[S, B, N * D]; under context parallelism S is this rank's share, and keys are gathered in rank order."""
@@ -144,13 +149,17 @@ class SelfAttention(AttentionHalf):
         key, value = both.split([key.shape[2], value.shape[2]], dim=2)
         return self.core_attention(query, key, value, metadata, self.context_group.rank() * query.shape[0])
 
-    def _heads(self, hidden_states: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Queries [S, B, N, D], keys and values [S, B, G, D] (S is the whole sequence from here on)."""
+    def _heads(self, hidden_states: Tensor) -> tuple[Tensor, Tensor | None, Tensor, Tensor]:
+        """Queries and their gates [S, B, N, D], keys and values [S, B, G, D] (S is the whole sequence from here on)."""
         mixed, _ = self.linear_qkv(hidden_states)
         mixed = mixed.unflatten(-1, (self.groups, -1, self.part.head_dim))
+        queries = self.queries * (2 if self.gated else 1)
         if self.part.values.keys:
-            query, key = torch.split(mixed, [self.queries, 1], dim=3)
+            query, key = torch.split(mixed, [queries, 1], dim=3)
             value = key
         else:
-            query, key, value = torch.split(mixed, [self.queries, 1, 1], dim=3)
-        return query.flatten(2, 3), key.squeeze(3), value.squeeze(3)
+            query, key, value = torch.split(mixed, [queries, 1, 1], dim=3)
+        query, gate = query.flatten(2, 3), None
+        if self.gated:
+            query, gate = query.unflatten(2, (-1, 2)).unbind(3)
+        return query, gate, key.squeeze(3), value.squeeze(3)

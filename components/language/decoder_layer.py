@@ -12,7 +12,12 @@ from torch import Tensor, nn
 
 from components.fusion.inject import add_level
 from components.language.attention import SelfAttention
+<<<<<<< HEAD
 from components.language.expert_sets import SetPlace
+=======
+from components.language.delta_net import GatedDeltaNet
+from components.language.documents import PackedDocuments
+>>>>>>> main
 from components.language.feed_forward import FeedForwardHalf
 from components.language.gpt_declaration import Layer
 from components.language.injection import LevelPlace
@@ -53,8 +58,13 @@ class DecoderLayer(TransformerLayer):
         return output, levels
 
 
+<<<<<<< HEAD
 def layer_spec(layer: Layer, columns: Columns | None, core: nn.Module, place: SetPlace | None = None) -> ModuleSpec:
     """Megatron-Core's recipe for one layer of a kind.
+=======
+def attention_spec(layer: Layer, columns: Columns | None, core: nn.Module) -> ModuleSpec:
+    """Recipe for the attention of one layer kind.
+>>>>>>> main
 
     Args:
         layer: the kind, complete.
@@ -62,7 +72,19 @@ def layer_spec(layer: Layer, columns: Columns | None, core: nn.Module, place: Se
         core: the kind's core attention; has no parameters, so layers of a kind share it.
         place: of the number of each token's set of experts; None: there is one set.
     """
-    sandwich = layer.norms == "sandwich"
+    params = {"part": layer.attention, "sandwich": layer.norms == "sandwich", "columns": columns, "core": core}
+    latent = layer.attention is not None and layer.attention.latent is not None
+    return ModuleSpec(module=LatentAttention if latent else SelfAttention, params=params)
+
+
+def delta_net_spec(layer: Layer, documents: PackedDocuments) -> ModuleSpec:
+    """Recipe for the delta net of one layer kind; layers share what they find out about a batch's documents."""
+    params = {"part": layer.delta_net, "sandwich": layer.norms == "sandwich", "documents": documents}
+    return ModuleSpec(module=GatedDeltaNet, params=params)
+
+
+def layer_spec(layer: Layer, mixer: ModuleSpec) -> ModuleSpec:
+    """Megatron-Core's recipe for one layer of a kind, around what mixes its tokens."""
     bias_dropout_add: Any = get_bias_dropout_add
     return ModuleSpec(
         module=DecoderLayer,
@@ -72,10 +94,7 @@ def layer_spec(layer: Layer, columns: Columns | None, core: nn.Module, place: Se
         },
         submodules=TransformerLayerSubmodules(
             input_layernorm=rms_norm,
-            self_attention=ModuleSpec(
-                module=SelfAttention if layer.attention.latent is None else LatentAttention,
-                params={"part": layer.attention, "sandwich": sandwich, "columns": columns, "core": core},
-            ),
+            self_attention=mixer,
             self_attn_bda=bias_dropout_add,
             pre_mlp_layernorm=IdentityOp,
             mlp=partial(FeedForwardHalf, layer=layer, place=place),

@@ -18,11 +18,16 @@ from components.build_error import BuildError
 from components.context import BuildContext, CoreAttention
 from components.fusion.rotary import RotationTable
 from components.language.core_attention import DenseMasks, MaskedAttention
+<<<<<<< HEAD
 from components.language.decoder_layer import layer_spec
 from components.fusion.rank_tokens import RankTokens
 from components.language.expert_sets import SetPlace
+=======
+from components.language.decoder_layer import attention_spec, delta_net_spec, layer_spec
+from components.language.documents import PackedDocuments
+>>>>>>> main
 from components.language.frequencies import rotation_table
-from components.language.gpt_declaration import Attention, Gpt, kind_of, layer_kinds
+from components.language.gpt_declaration import Gpt, Layer, kind_of, layer_kinds
 from components.language.injection import Injection
 from components.language.norms import rms_norm
 from components.language.rotation_columns import rotation_columns
@@ -131,6 +136,7 @@ def block_spec(section: Gpt, context: BuildContext) -> TransformerBlockSubmodule
     """Recipes for the layers of this stage, and the final norm."""
     columns = rotation_columns(section)
     specs: dict[str, ModuleSpec] = {}
+<<<<<<< HEAD
     masks = DenseMasks(context.layout)
     cores = {
         kind: _core_attention(section.layers.kinds[kind].attention, kind, masks, context)
@@ -140,6 +146,19 @@ def block_spec(section: Gpt, context: BuildContext) -> TransformerBlockSubmodule
     place = SetPlace(context.layout.set_field, tokens) if context.layout.sets else None
     for name in dict.fromkeys(section.layers.names):
         specs[name] = layer_spec(section.layers.whole(name), columns[kind_of(name)], cores[kind_of(name)], place)
+=======
+    masks, documents = DenseMasks(context.layout), PackedDocuments()
+    mixers = {}
+    for kind in layer_kinds(section):
+        layer = section.layers.kinds[kind]
+        if layer.attention is None:
+            mixers[kind] = delta_net_spec(layer, documents)
+        else:
+            core = _core_attention(layer, kind, masks, context)
+            mixers[kind] = attention_spec(layer, columns[kind], core)
+    for name in dict.fromkeys(section.layers.names):
+        specs[name] = layer_spec(section.layers.whole(name), mixers[kind_of(name)])
+>>>>>>> main
     stage = {"vp_stage": context.vp_stage, "pp_rank": context.groups.pp.rank()}
     first = get_transformer_layer_offset(context.transformer, **stage)
     count = get_num_layers_to_build(context.transformer, **stage)
@@ -147,8 +166,9 @@ def block_spec(section: Gpt, context: BuildContext) -> TransformerBlockSubmodule
     return TransformerBlockSubmodules(layer_specs=[specs[name] for name in names], layer_norm=rms_norm)
 
 
-def _core_attention(part: Attention, kind: str, masks: DenseMasks, context: BuildContext) -> nn.Module:
-    rule, scale, softcap = context.rules[kind], part.score_scale, part.softcap
+def _core_attention(layer: Layer, kind: str, masks: DenseMasks, context: BuildContext) -> nn.Module:
+    part = layer.attention
+    rule, scale, softcap = context.rules[kind], layer.score_scale, part.softcap
     dense = MaskedAttention(rule, masks, scale, context.transformer.attention_dropout, softcap)
     if context.core_attention is None or context.groups.cp.size() > 1:
         return dense

@@ -5,7 +5,12 @@ from typing import TYPE_CHECKING, Literal
 
 from attrs import evolve, field, frozen
 
+<<<<<<< HEAD
 from components.language.feed_forward_declaration import ExpertSet, FeedForward, check_feed_forward
+=======
+from components.language.delta_net_declaration import DeltaNet, check_delta_net
+from components.language.feed_forward_declaration import FeedForward, check_feed_forward
+>>>>>>> main
 from components.language.latent_declaration import Latent, check_latent
 from components.language.rope_declaration import Rope, check_rope
 from components.language.rotation_columns import has_sections, rotating_dim
@@ -52,6 +57,10 @@ class Attention:
     v_norm: Literal["none", "scale_free"] = field(default="none", metadata=_doc("Norm of each value head."))
     values: Values = field(factory=Values, metadata=_doc("Where values come from."))
     bias: bool = field(default=False, metadata=_doc("Bias on the query, key and value projections."))
+    output_gate: Literal["none", "sigmoid"] = field(
+        default="none",
+        metadata=_doc("sigmoid: each query head has a gate beside it, which its output is multiplied by."),
+    )
     temperature: Temperature | None = field(
         default=None, metadata=_doc("Queries grow with their position in the document; null: they do not.")
     )
@@ -82,8 +91,12 @@ class Attention:
 class Layer:
     """One layer kind, complete."""
 
-    attention: Attention = field(metadata=_doc("Self-attention."))
+    attention: Attention | None = field(default=None, metadata=_doc("Self-attention."))
     rope: Rope | None = field(default=None, metadata=_doc("Rotary position embedding; null: layers without rotation."))
+    delta_net: DeltaNet | None = field(
+        default=None,
+        metadata=_doc("A gated delta net in place of attention and rope; its mask rule is `causal`."),
+    )
     ffn: FeedForward = field(
         factory=FeedForward, metadata=_doc("Feed-forward branches; given here, or by `ffn_order` and `ffns`.")
     )
@@ -93,6 +106,11 @@ class Layer:
     output_scale: Literal["none", "layer_scalar"] = field(
         default="none", metadata=_doc("layer_scalar: the layer's output times a stored number.")
     )
+
+    @property
+    def score_scale(self) -> float:
+        """Factor on query·key: the attention's, times that of stretched wavelengths."""
+        return self.attention.score_scale * (1.0 if self.rope is None else self.rope.score_factor)
 
 
 @frozen
@@ -210,6 +228,17 @@ def layer_kinds(config: Gpt) -> tuple[str, ...]:
     return tuple(dict.fromkeys(config.layers.order))
 
 
+def attending_kinds(config: Gpt) -> dict[str, Attention]:
+    """Kinds in use whose layers attend, in order of first appearance."""
+    kinds = ((kind, config.layers.kinds[kind].attention) for kind in layer_kinds(config))
+    return {kind: attention for kind, attention in kinds if attention is not None}
+
+
+def fixed_rules(config: Gpt) -> dict[str, str]:
+    """Kinds without attention: a state that goes along a document knows one rule only."""
+    return {kind: "causal" for kind, layer in config.layers.kinds.items() if layer.delta_net is not None}
+
+
 def check(config: Gpt) -> Iterator[Finding]:
     """Layers by number and kind, and within each kind sizes that fit; paths are relative to the node."""
     order, kinds, num_layers = config.layers.order, config.layers.kinds, config.config.num_layers
@@ -223,12 +252,10 @@ def check(config: Gpt) -> Iterator[Finding]:
             yield Finding(path, f"there is no layer kind {kind!r}.{suggestion(kind, kinds)}")
     for name, layer in kinds.items():
         path = f"layers.kinds.{name}"
-        yield from _attention(layer.attention, f"{path}.attention")
-        if layer.rope is not None:
-            yield from check_rope(layer.rope, f"{path}.rope", rotating_dim(layer), f"{path}.attention.head_dim")
+        yield from _mixer(layer, path)
     yield from _feed_forwards(config)
     yield from _one_mixture(config)
-    if kinds and all(layer.rope is None for layer in kinds.values()):
+    if kinds and all(layer.rope is None and layer.delta_net is None for layer in kinds.values()):
         yield Finding("layers.kinds", "no layer kind has rope: layers would not know where a token stands.")
 
 
@@ -238,6 +265,23 @@ def _sizes(sizes: DecoderConfig) -> Iterator[Finding]:
     yield from positive("config.norm_eps", sizes.norm_eps)
     yield from positive("config.logit_softcap", sizes.logit_softcap)
     yield from positive("config.init_std", sizes.init_std, zero=True)
+
+
+def _mixer(layer: Layer, path: str) -> Iterator[Finding]:
+    """What mixes tokens: attention, or a delta net, which needs no rotation."""
+    if layer.attention is None and layer.delta_net is None:
+        yield Finding(path, "neither attention nor delta_net is given: a layer has one of them.")
+    if layer.delta_net is not None:
+        for name in ("attention", "rope"):
+            if getattr(layer, name) is not None:
+                message = f"a layer with a delta_net ({{0}}) has no {name}: leave one of both out."
+                yield Finding(f"{path}.{name}", message, (f"{path}.delta_net",))
+        yield from check_delta_net(layer.delta_net, f"{path}.delta_net")
+    if layer.attention is None:
+        return
+    yield from _attention(layer.attention, f"{path}.attention")
+    if layer.rope is not None:
+        yield from check_rope(layer.rope, f"{path}.rope", rotating_dim(layer), f"{path}.attention.head_dim")
 
 
 def _attention(attention: Attention, path: str) -> Iterator[Finding]:
@@ -336,6 +380,7 @@ GPT = Component(
     ports=ports,
     implementation="components.language.gpt",
     layer_kinds=layer_kinds,
+    fixed_rules=fixed_rules,
     check=check,
     costs=_costs,
     token_groups=token_groups,

@@ -54,7 +54,7 @@ def check_latent(attention: "Attention", latent: Latent, path: str) -> Iterator[
         message = f"{attention.kv_heads}: a latent makes keys and values for each of heads: {attention.heads} ({{0}})."
         yield Finding(f"{path}.kv_heads", message, (f"{path}.heads",))
     defaults = {each.name: each.default for each in fields(type(attention))}
-    for name in ("q_norm", "k_norm", "v_norm", "bias"):
+    for name in ("q_norm", "k_norm", "v_norm", "bias", "output_gate"):
         if getattr(attention, name) != defaults[name]:
             yield Finding(f"{path}.{name}", "has no effect beside latent: its projections have none.")
     if attention.values.keys:

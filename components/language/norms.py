@@ -8,6 +8,7 @@ from megatron.core.tensor_parallel.mappings import copy_to_tensor_model_parallel
 from megatron.core.transformer.transformer_config import TransformerConfig
 from torch import Tensor, nn
 from torch.distributed import ProcessGroup
+from torch.nn import functional
 
 
 class ScaleFreeRMSNorm(nn.Module):
@@ -53,6 +54,19 @@ class RMSNorm(nn.Module):
             weight = copy_to_tensor_model_parallel_region(weight, group=self.sum_over)
         factor = weight.float() + self.offset if self.offset else weight.float()
         return (normed * factor).type_as(x)
+
+
+class GatedRMSNorm(RMSNorm):
+    """RMSNorm(x) · silu(gate), of heads; its weight counts from zero, whatever the other norms' do."""
+
+    def __init__(self, config: TransformerConfig, hidden_size: int, eps: float, heads_of: ProcessGroup) -> None:
+        super().__init__(config, hidden_size, eps, heads_of)
+        self.offset = 0.0
+        nn.init.ones_(self.weight)
+
+    def forward(self, x: Tensor, gate: Tensor) -> Tensor:  # type: ignore[override]
+        """[..., H] twice to [..., H], dtype of `x`."""
+        return (super().forward(x.float()) * functional.silu(gate.float())).type_as(x)
 
 
 def is_partial(config: TransformerConfig, heads_of: ProcessGroup) -> bool:

@@ -24,8 +24,8 @@ class Columns:
 
 
 def rotating_dim(layer: "Layer") -> int:
-    """Width of what a layer kind rotates, or may rotate a part of: a head, or the last columns of one."""
-    return layer.attention.rotating_dim
+    """Width of what a layer kind rotates, or may rotate a part of: a head, or the last columns of one; 0: nothing."""
+    return 0 if layer.attention is None else layer.attention.rotating_dim
 
 
 def rotation_columns(section: "Gpt") -> dict[str, Columns | None]:

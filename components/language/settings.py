@@ -10,7 +10,7 @@ from torch.nn import functional
 from components.build_error import BuildError
 from components.language.feed_forward import width_of
 from components.language.feed_forward_declaration import Router
-from components.language.gpt_declaration import Gpt
+from components.language.gpt_declaration import Gpt, attending_kinds
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "silu": functional.silu,
@@ -22,7 +22,7 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
 def transformer_settings(config: Gpt) -> dict[str, Any]:
     """Keyword arguments for TransformerConfig.
 
-    Head counts and widths that differ between layer kinds are the first kind's here; layers read their own.
+    Head counts and widths that differ between layer kinds are the first attending kind's here; layers read their own.
 
     Raises:
         BuildError: an unknown activation; layer kinds whose experts differ (Megatron-Core has one setting for all).
@@ -34,9 +34,7 @@ def transformer_settings(config: Gpt) -> dict[str, Any]:
     return {
         "num_layers": sizes.num_layers,
         "hidden_size": sizes.hidden_size,
-        "num_attention_heads": first.attention.heads,
-        "num_query_groups": first.attention.kv_heads,
-        "kv_channels": first.attention.head_dim,
+        **_head_settings(config),
         "ffn_hidden_size": width_of(first.ffn),
         "layernorm_epsilon": sizes.norm_eps,
         "normalization": "RMSNorm",
@@ -49,6 +47,15 @@ def transformer_settings(config: Gpt) -> dict[str, Any]:
         "attention_dropout": 0.0,
         **_expert_settings(config),
     }
+
+
+def _head_settings(config: Gpt) -> dict[str, Any]:
+    """Of the first kind that attends; without one, numbers that Megatron-Core wants and nothing reads."""
+    for part in attending_kinds(config).values():
+        return {"num_attention_heads": part.heads, "num_query_groups": part.kv_heads, "kv_channels": part.head_dim}
+    part = config.layers.kinds[config.layers.order[0]].delta_net
+    assert part is not None
+    return {"num_attention_heads": part.key_heads, "num_query_groups": part.key_heads, "kv_channels": part.key_dim}
 
 
 def _expert_settings(config: Gpt) -> dict[str, Any]:

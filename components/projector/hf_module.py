@@ -70,6 +70,6 @@ def _of_items(features: Tensor, item_rows: Tensor, section: HfModule) -> Tensor:
     return features.unflatten(0, (item_rows.numel(), -1))
 
 
-def rows_after(section: HfModule, item_rows: Tensor) -> Tensor:
+def rows_after(section: HfModule, item_rows: Tensor, **_: Any) -> Tensor:
     """Rows of each item behind the projector: [I] int64, from those it reads."""
     return item_rows // section.pool**2 if section.rows is None else torch.full_like(item_rows, section.rows)

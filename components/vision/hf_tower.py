@@ -67,6 +67,23 @@ def _features(module: nn.Module, section: HfTower, output: Any) -> Tensor:
     return features
 
 
+def items(section: HfTower, **inputs: Any) -> dict[str, Any]:
+    """What is encoded, item by item: what the tower was given, or the tiles that its pictures really have.
+
+    Raises:
+        BuildError: a picture has fewer tiles than its size asks for.
+    """
+    rule = section.tiles
+    if rule is None:
+        return inputs
+    counts = [rule.tiling.tiles(*size) for size in inputs.pop(rule.sizes_in).tolist()]
+    name, tiles = next(iter(inputs.items()))
+    if counts and max(counts) > tiles.shape[1]:
+        raise BuildError(f"{name} holds {tiles.shape[1]} tiles of each picture, and by its size one has {max(counts)}")
+    real = torch.arange(tiles.shape[1])[None] < torch.tensor(counts)[:, None]
+    return {name: tiles[real.to(tiles.device)]}
+
+
 def _levels(module: nn.Module, levels: Levels, output: Any, section: HfTower) -> Tensor:
     """[levels, N, out_dim]."""
     if levels.output is None:

@@ -5,6 +5,7 @@ from typing import Any
 
 from attrs import field, frozen
 
+from components.vision.tiling import Tiling
 from composer.finding import Finding
 from composer.graph import OUT
 from composer.ranges import whole
@@ -53,6 +54,16 @@ class HiddenStates:
     def chosen(self) -> tuple[int, ...]:
         """The layers, as a tuple."""
         return (self.layers,) if isinstance(self.layers, int) else self.layers
+
+
+@frozen
+class PictureTiles:
+    """Items are tiles: an input [pictures, tiles, ...] padded to the most, of which each picture's own are taken."""
+
+    sizes_in: str = field(
+        metadata={"description": "The input that holds height and width of every picture, in pixels, before scaling."}
+    )
+    tiling: Tiling = field(metadata={"description": "How pictures were cut into tiles."})
 
 
 @frozen
@@ -105,6 +116,17 @@ class HfTower:
         metadata={"description": "More outputs, by the names of their ports, for inject edges; rows of `out_dim`."},
     )
 
+    tiles: PictureTiles | None = field(
+        default=None, metadata={"description": "Where pictures come as tiles: how many tiles each has."}
+    )
+
+    @property
+    def arguments(self) -> dict[str, tuple[str | int, ...]]:
+        """What the tower's forward is given, item by item, and its dimensions."""
+        if self.tiles is None:
+            return self.inputs
+        return {name: (shape[0], *shape[2:]) for name, shape in self.inputs.items() if name != self.tiles.sizes_in}
+
     @property
     def width(self) -> int:
         """Of one feature row, all chosen layers side by side."""
@@ -149,6 +171,8 @@ def check(config: HfTower) -> Iterator[Finding]:
         yield from _layers(chosen, depth, "hidden_states.layers")
     for name, levels in config.levels.items():
         yield from _levels(name, levels, config)
+    if config.tiles is not None:
+        yield from _tiles(config.tiles, config)
     if config.item_rows is not None:
         yield from _item_rows(config.item_rows, config)
 
@@ -174,6 +198,19 @@ def _layers(wanted: tuple[int, ...], depth: object, path: str) -> Iterator[Findi
 
 _COUNTED_IN = {"valid_in": "pool", "sizes_in": "patch", "grids_in": "merge"}
 """The keys that name an input, and what goes with each."""
+
+
+def _tiles(tiles: PictureTiles, config: HfTower) -> Iterator[Finding]:
+    yield from tiles.tiling.check("tiles.tiling")
+    if tiles.sizes_in not in config.inputs:
+        near = suggestion(tiles.sizes_in, config.inputs)
+        yield Finding("tiles.sizes_in", f"there is no input {tiles.sizes_in!r}.{near}")
+    elif len(config.inputs) != 2:
+        yield Finding(
+            "inputs", "with tiles there are two inputs: the tiles, and the sizes of pictures ({0}).", ("tiles",)
+        )
+    if config.item_rows is not None:
+        yield Finding("item_rows", "goes with items of many sizes; tiles are all of one. Leave it out.")
 
 
 def _item_rows(rows: ItemRows, config: HfTower) -> Iterator[Finding]:

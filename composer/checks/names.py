@@ -64,17 +64,18 @@ def _inputs(wiring: Wiring) -> Iterator[Finding]:
 
 def _weights(graph: Graph) -> Iterator[Finding]:
     owners: dict[tuple[str, ...], str] = {}
-    prefixes = {name: _parts(node.weights) for name, node in graph.nodes.items() if node.weights is not None}
-    for name, parts in prefixes.items():
-        other = owners.setdefault(parts, name)
+    prefixes = [(name, prefix) for name in graph.nodes for prefix in graph.weight_names(name)]
+    for name, prefix in prefixes:
+        other = owners.setdefault(_parts(prefix), name)
         if other != name:
-            message = f"{graph.nodes[name].weights!r} is the prefix of {other} too ({{0}})."
+            message = f"{prefix!r} is the prefix of {other} too ({{0}})."
             yield Finding(f"nodes.{name}.weights", message, (f"nodes.{other}.weights",))
-    for name, parts in prefixes.items():
+    for name, prefix in prefixes:
+        parts = _parts(prefix)
         for length in range(len(parts)):
             around = owners.get(parts[:length])
             if around is not None:
-                prefix, outer = graph.nodes[name].weights, graph.nodes[around].weights
+                outer = ".".join(parts[:length])
                 message = f"{prefix!r} lies within {outer!r}, the prefix of {around} ({{0}})."
                 yield Finding(f"nodes.{name}.weights", message, (f"nodes.{around}.weights",))
 

@@ -66,13 +66,15 @@ class Wiring:
         """What the edge's own check may know."""
         node = self.graph.nodes.get(joint.edge.target.owner)
         component = node and self.components.get(node.component)
-        kinds = None
+        kinds, fixed = None, {}
         if node and component and component.layer_kinds and node.config is not None:
             kinds = component.layer_kinds(node.config)
+            fixed = dict(component.fixed_rules(node.config)) if component.fixed_rules else {}
         return Site(
             joint.path,
             self.graph.tokens,
             kinds,
+            fixed,
             source_shape=joint.source.shape if joint.source else None,
             target_shape=joint.target.shape if joint.target else None,
             inputs={name: given.type for name, given in self.graph.inputs.items()},

@@ -46,13 +46,15 @@ class Site:
     """What an edge's own check may know of the graph around it.
 
     `path` is the edge's (`edges[3]`), `tokens` the spec's token ids by name, `layer_kinds` those of the node it ends
-    at, None if that node has no layer kinds; `source_shape` and `target_shape` the ports' at its ends, None if unknown;
-    `inputs` the types of the spec's inputs by name.
+    at, None if that node has no layer kinds; `fixed_rules` the mask rule of those kinds that can keep only one;
+    `source_shape` and `target_shape` the ports' at its ends, None if unknown; `inputs` the types of the spec's inputs
+    by name.
     """
 
     path: str
     tokens: dict[str, int]
     layer_kinds: tuple[str, ...] | None = None
+    fixed_rules: dict[str, str] = field(factory=dict)
     source_shape: tuple[str | int, ...] | None = None
     target_shape: tuple[str | int, ...] | None = None
     inputs: dict[str, str] = field(factory=dict)

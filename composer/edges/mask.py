@@ -49,6 +49,12 @@ class MaskEdge(Edge):
             if kind not in kinds:
                 message = f"{self.target.owner} has no layers of kind {kind!r}.{suggestion(kind, kinds)}"
                 yield Finding(f"{site.path}.rules.{kind}", message)
+        for kind, fixed in site.fixed_rules.items():
+            if self.rules.get(kind, masks.parse(fixed)) != masks.parse(fixed):
+                message = (
+                    f"{self.rules[kind]}: {kind} layers have no attention, and see what came before. Write {fixed}."
+                )
+                yield Finding(f"{site.path}.rules.{kind}", message)
         missing = [kind for kind in kinds if kind not in self.rules]
         if missing:
             message = f"no rule for the {', '.join(missing)} layers of {self.target.owner}."

@@ -15,11 +15,32 @@ PARTS = {
     "features from inside a tower, class token dropped": ("llava",),
     "pixel shuffle, query and key norms, experts stored one by one": ("internvl", "internvl_qwen3_moe"),
     "biases of queries, keys and values, tied embeddings": ("internvl",),
+    "clips and pictures in grids through one tower, positions in time, height and width": ("qwen2_5_vl",),
     "pictures of any size, merged by the projector, interrupted by text": ("mistral3",),
+    "norms that count from one, rows averaged item by item": ("gemma3",),
+    "capped scores, a prefix of picture and prompt, a token outside the vocabulary": ("paligemma2",),
+    "a prefix without a window": ("paligemma",),
+    "tiles put together with a row behind every line": ("llava_next",),
 }
 WRONG = {
     "another layer of the tower": ("llava", ("nodes.vision_tower.hidden_states.layers=-1",)),
     "no bias": ("internvl", ("nodes.language_model.layers.kinds.full_attention.attention.bias=false",)),
+    "shares of time, height and width": (
+        "qwen2_5_vl",
+        ("nodes.language_model.layers.kinds.full_attention.rope.sections=[3, 2, 2]",),
+    ),
+    "frames at another distance": ("qwen2_5_vl", ("edges[7].grids.video.time_step=1.0",)),
+    "norms that count from zero": ("gemma3", ("nodes.language_model.config.norm_weight=plain",)),
+    "scores of another scale": ("gemma3", ("nodes.language_model.layers.every.attention.scale_dim=8",)),
+    "pictures beyond the window": (
+        "gemma3",
+        ("edges[5].rules.sliding_attention=causal & window(8) | same_run(image)",),
+    ),
+    "no cap": ("paligemma2", ("nodes.language_model.layers.every.attention.softcap=null",)),
+    "a prefix within the window": (
+        "paligemma2",
+        ("edges[5].rules.sliding_attention=(causal | prefix(separator)) & window(8)",),
+    ),
     "another angle": ("mistral3", ("nodes.language_model.layers.kinds.full_attention.rope.theta=1e4",)),
 }
 
@@ -29,7 +50,8 @@ def test_parity(model):
     report = measure_graph(tiny_of(*model))
     assert report.green, list(report.failures())
     assert report.embeddings is not None
-    assert report.masks == {"full_attention": 0}
+    assert report.masks["full_attention"] == 0
+    assert not any(report.masks.values())
 
 
 @pytest.mark.parametrize(("name", "overrides"), WRONG.values(), ids=WRONG)
@@ -76,3 +98,24 @@ def test_only_a_vanishing_bias_is_measured_by_its_weight():
     sizes = {"k.weight": 1.0, "k.bias": VANISHING / 2, "q.weight": 1.0, "q.bias": 1e-3, "norm.bias": 0.0, "x.weight": 0}
     assert measured_by("k.bias", sizes) == "k.weight"
     assert [name for name in sizes if measured_by(name, sizes) != name] == ["k.bias"]
+
+
+def test_prefixes_end_at_separators_and_one_row_has_none():
+    graph = tiny_of("paligemma2")
+    batch = make_batch(graph, build_oracle(graph))
+    separators = batch.input_ids == graph.tokens["separator"]
+    assert separators.sum(-1).tolist() == [3, 2, 0]
+    for row, marks, types in zip(batch.input_ids, separators, batch.token_types, strict=True):
+        last = int(marks.nonzero().max()) if marks.any() else -1
+        assert types.tolist() == [0] * (last + 1) + [1] * (len(row) - last - 1)
+    assert graph.tokens["image"] >= graph.decoder().config.config.vocab_size
+
+
+def test_pictures_have_different_grids_and_some_are_padded():
+    graph = tiny_of("llava_next")
+    batch = make_batch(graph, build_oracle(graph))
+    tiling = graph.nodes["pictures"].config.tiling
+    sizes = batch.features["image_sizes"].tolist()
+    assert len({tiling.grid(*size) for size in sizes}) > 2
+    counts = [tiling.tiles(*size) for size in sizes]
+    assert min(counts) < batch.features["pixel_values"].shape[1] == max(counts)

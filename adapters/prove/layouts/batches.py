@@ -10,6 +10,7 @@ from adapters.parity.batch import FIRST_TEXT_TOKEN, Batch
 from adapters.parity.tiny import FIRST_SPECIAL_TOKEN
 
 OF_TOKENS = ("input_ids", "labels", "loss_mask", "attention_mask")
+COUNTS = ("images_per_sample", "videos_per_sample")
 MULTIPLE = 8
 """Rows are padded to a multiple of this, so that four ranks can share their tokens."""
 
@@ -27,14 +28,20 @@ class GlobalBatch:
     @property
     def images(self) -> list[int]:
         """Of each micro-batch."""
-        return [int(each["images_per_sample"].sum()) for each in self.micro_batches]
+        return list(map(items, self.micro_batches))
+
+
+def items(micro_batch: MicroBatch) -> int:
+    """Pictures and clips."""
+    return sum(int(counts.sum()) for name, counts in micro_batch.items() if name in COUNTS)
 
 
 def global_batches(batch: Batch) -> dict[str, GlobalBatch]:
     """From the parity batch: three rows with pictures, four rows of each kind."""
     names = tuple(batch.features)
+    counted = tuple(batch.counts)
     rows = [_padded(_row(batch, number)) for number in range(3)]
-    texts = [_padded(_text(batch.input_ids.shape[1], seed, names)) for seed in range(4)]
+    texts = [_padded(_text(batch.input_ids.shape[1], seed, names, counted)) for seed in range(4)]
     documents = [_document(row) for row in (*rows, texts[0])]
     # The third pair touches with its pictures: one ends the first document, another begins the second.
     pairs = [[documents[first], documents[second]] for first, second in ((0, 1), (2, 3), (2, 1), (3, 0))]
@@ -54,15 +61,13 @@ def global_batches(batch: Batch) -> dict[str, GlobalBatch]:
 
 def _row(batch: Batch, row: int) -> MicroBatch:
     """One row with its own pictures."""
-    counts = batch.images_per_sample
-    end = int(counts[: row + 1].sum())
-    own, here = slice(end - int(counts[row]), end), slice(row, row + 1)
+    here = slice(row, row + 1)
     of_tokens = {name: getattr(batch, name)[here] for name in OF_TOKENS}
-    features = {name: value[own] for name, value in batch.features.items()}
-    return of_tokens | {"loss_mask": batch.loss_mask[here].float(), "images_per_sample": counts[here]} | features
+    counts = {name: value[here] for name, value in batch.counts.items()}
+    return of_tokens | {"loss_mask": batch.loss_mask[here].float()} | counts | batch.features_of(row)
 
 
-def _text(length: int, seed: int, features: tuple[str, ...]) -> MicroBatch:
+def _text(length: int, seed: int, features: tuple[str, ...], counted: tuple[str, ...]) -> MicroBatch:
     """Words at random: counting ones make some gradients small by cancelling, and then rounding is all that is seen."""
     generator = torch.Generator().manual_seed(seed)
     ids = torch.randint(FIRST_TEXT_TOKEN, FIRST_SPECIAL_TOKEN, (1, length), generator=generator)
@@ -71,7 +76,7 @@ def _text(length: int, seed: int, features: tuple[str, ...]) -> MicroBatch:
         "attention_mask": torch.ones_like(ids, dtype=torch.bool),
         "labels": ids.roll(-1, 1),
         "loss_mask": torch.ones(ids.shape),
-        "images_per_sample": torch.zeros(1, dtype=torch.int64),
+        **{name: torch.zeros(1, dtype=torch.int64) for name in counted},
         **dict.fromkeys(features),
     }
 
@@ -97,10 +102,11 @@ def _packed(documents: list[MicroBatch], length: int, features: tuple[str, ...])
         )
         for name in ("input_ids", "labels", "loss_mask")
     }
-    pictured = [document for document in documents if document[features[0]] is not None]
+    given = {name: [each[name] for each in documents if each[name] is not None] for name in features}
+    counts = {name: torch.stack([each[name] for each in documents]).sum(0) for name in COUNTS if name in documents[0]}
     return row | {
-        **{name: torch.cat([document[name] for document in pictured]) for name in features},
-        "images_per_sample": torch.stack([document["images_per_sample"] for document in documents]).sum(0),
+        **{name: torch.cat(values) if values else None for name, values in given.items()},
+        **counts,
         "cu_seqlens": torch.tensor([0, *torch.tensor(lengths).cumsum(0)], dtype=torch.int32),
     }
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from attrs import frozen
 
+from adapters.prove.layouts.batches import items
 from adapters.prove.layouts.gradient_errors import Part, relative_errors, worst
 from adapters.prove.layouts.job import Alone, Case, found_file
 from adapters.prove.layouts.who_changes import expected_changes, turns
@@ -72,7 +73,7 @@ def _batch(name: str, alone: Alone, ranks: list[dict[str, Any]]) -> BatchProof:
         max((abs(each["loss"] - right) / abs(right) for each in found), key=worst),
         errors[last],
         last,
-        sum(int(batch["images_per_sample"].sum()) for batch in alone.batches[name]),
+        sum(map(items, alone.batches[name])),
         tuple(each["encoded"] for each in found),
     )
 
@@ -97,7 +98,7 @@ def _sharing(case: Case, batches: tuple[BatchProof, ...], alone: Alone) -> Itera
     """No image twice, and no rank of those that see the same batch more than its share."""
     layout = case.named.layout
     for batch in batches:
-        counts = [int(each["images_per_sample"].sum()) for each in alone.batches[batch.name]]
+        counts = list(map(items, alone.batches[batch.name]))
         most = sum(-(-count // (layout.tp * layout.cp)) for count in counts)
         if sum(batch.encoded) != batch.images or max(batch.encoded) > most:
             yield f"{batch.name}: {batch.images} images were encoded as {list(batch.encoded)} by the ranks"

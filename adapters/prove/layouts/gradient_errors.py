@@ -68,10 +68,8 @@ def gradient_parts(model: ComposedModel, expected: Mapping[str, Tensor]) -> list
     found = []
     for entry in weight_map(graph, rank_tensors(model), share):
         if all(name in arrived for name in entry.composed):
-            window = share.window(entry.split)
-            window = Window(window.dim, window.part, share.inside(entry.inside))
             for name, piece in entry.pieces(arrived).items():
-                found.append(_part(name, piece, window, expected[name]))
+                found.append(_part(name, piece, entry.window(share, piece), expected[name]))
     return found
 
 

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from adapters.megatron.module import ComposedModel
 from adapters.prove.layouts.batches import MicroBatch, arguments, documents_of
+from adapters.prove.perturbation import REMEMBERED, changed_weights, turned_rows
 from composer import masks
 from composer.graph import Graph
 
@@ -60,7 +61,7 @@ def expected_changes(rule: masks.Rule, graph: Graph, batch: MicroBatch, turn: Tu
 
 def changes(
     stages: Sequence[ComposedModel],
-    source: str,
+    at: tuple[str, ...],
     layer: int,
     batches: Sequence[MicroBatch],
     rows: Sequence[tuple[Turn, ...]],
@@ -70,7 +71,7 @@ def changes(
 
     Args:
         stages: this rank's, in order; collective over all ranks.
-        source: the node whose features are placed.
+        at: the tokens of the edge that places the features.
         layer: the decoder layer that attends, counted over all stages.
         batches: this rank's micro-batches, packed rows of one length.
         rows: what to turn in each.
@@ -83,10 +84,12 @@ def changes(
     with torch.no_grad(), _attending_alone(stages, layer):
         reference = _logits(stages, batches)
         for turn in range(runs):
-            chosen = [own[turn % len(own)].row for own in rows]
-            with _turned(stages[0], source, chosen):
+            chosen = [own[turn % len(own)].row if own else None for own in rows]
+            with turned_rows(stages[0], at, chosen):
                 logits = _logits(stages, batches)
             for number, (before, after) in enumerate(zip(reference, logits, strict=True)):
+                if not rows[number]:
+                    continue
                 change = (after - before).norm(dim=-1) / before.norm(dim=-1)
                 index = turn % len(rows[number])
                 found.append(Change(number, index, _positions(stages[0], batches[number]), tuple(change[0].tolist())))
@@ -124,39 +127,11 @@ def _logits(stages: Sequence[ComposedModel], batches: Sequence[MicroBatch]) -> l
 
 @contextmanager
 def _attending_alone(stages: Sequence[ComposedModel], chosen: int) -> Iterator[None]:
-    """Attention of every other layer adds nothing."""
-    layers = [layer for stage in stages for layer in stage.decoder_node.decoder.layers]
-    silenced = [layer.self_attention.linear_proj.weight for layer in layers if layer.layer_number - 1 != chosen]
-    kept = [weight.detach().clone() for weight in silenced]
-    for weight in silenced:
-        weight.zero_()
-    try:
+    """The mixer of every other layer adds nothing, and the chosen one's state, if it has one, is not forgotten."""
+    mixers = {
+        layer.layer_number - 1: layer.self_attention for stage in stages for layer in stage.decoder_node.decoder.layers
+    }
+    changed = [(mixer.linear_proj.weight, 0.0) for layer, mixer in mixers.items() if layer != chosen]
+    changed += [(mixers[chosen].decay, REMEMBERED)] if hasattr(mixers.get(chosen), "decay") else []
+    with changed_weights(changed):
         yield
-    finally:
-        for weight, values in zip(silenced, kept, strict=True):
-            weight.copy_(values)
-
-
-@contextmanager
-def _turned(first: ComposedModel, source: str, rows: Sequence[int]) -> Iterator[None]:
-    """In micro-batch n, row `rows[n]` of what `source` answers, [N, H] or [items, rows, H], has its sign changed."""
-    if not first.pre_process:
-        yield
-        return
-    running = iter(range(len(rows)))
-    current = [0]
-
-    def begin(_module: nn.Module, _args: Any) -> None:
-        current[0] = next(running)
-
-    def turn(_module: nn.Module, _args: Any, output: Tensor) -> Tensor:
-        output = output.clone()
-        output.flatten(0, -2)[rows[current[0]]] *= -1
-        return output
-
-    handles = [first.register_forward_pre_hook(begin), first.get_submodule(source).register_forward_hook(turn)]
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()

@@ -6,7 +6,7 @@
 import json
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from adapters.megatron.layout import group_sizes, model_overrides
 from adapters.megatron.module import ComposedModel
 from adapters.megatron.replicas import unwrap
 from adapters.megatron.schedule import data_parallel, forward_backward
+from adapters.megatron.steps import implementation
 from adapters.prove.layouts import who_changes
 from adapters.prove.layouts.batches import MicroBatch, arguments
 from adapters.prove.layouts.gradient_errors import gather_gradients, gradient_parts
@@ -123,13 +124,19 @@ def _encoding(stages: Sequence[ComposedModel]) -> Iterator[list[int]]:
     """Items that this rank's towers encode."""
     encoded = [0]
 
-    def count(_module: nn.Module, args: Any, kwargs: dict[str, Any], _output: Any) -> None:
-        encoded[0] += len(next(value for value in (*args, *kwargs.values()) if isinstance(value, torch.Tensor)))
+    def counting(name: str) -> Callable[..., None]:
+        section, implemented = graph.nodes[name].config, implementation(graph.component(name))
+
+        def count(_module: nn.Module, _args: Any, kwargs: dict[str, Any], _output: Any) -> None:
+            inputs = {argument: kwargs[argument] for argument in section.inputs}
+            encoded[0] += implemented.num_items(section, **inputs)
+
+        return count
 
     first, graph = stages[0], stages[0].config.graph
     assert graph is not None
     towers = [name for name in graph.nodes if graph.component(name).role == "tower" and first.pre_process]
-    handles = [first.get_submodule(name).register_forward_hook(count, with_kwargs=True) for name in towers]
+    handles = [first.get_submodule(name).register_forward_hook(counting(name), with_kwargs=True) for name in towers]
     try:
         yield encoded
     finally:
@@ -151,7 +158,7 @@ def _changes(
         runs = max(len(who_changes.turns(batch["input_ids"], placeholder)) for batch in alone.batches[PACKED])
         rows = [who_changes.turns(batch["input_ids"], placeholder) for batch in own_batches(alone)[PACKED]]
         for layer in range(len(order)):
-            changes = who_changes.changes(stages, edge.source.owner, layer, own, rows, runs)
+            changes = who_changes.changes(stages, edge.at, layer, own, rows, runs)
             found += [{"layer": layer, "token": edge.at[0], **asdict(change)} for change in changes]
     return found
 

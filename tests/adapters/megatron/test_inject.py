@@ -2,14 +2,11 @@
 
 import pytest
 import torch
-from torch.testing import assert_close
 
-from adapters.megatron import ComposedModel, build, composed_config
+from adapters.megatron import ComposedModel, build
 from adapters.parity.oracle import perturb
 from adapters.parity.report import GRADIENT_BOUND
-from components.fusion.feature_counts import FeatureCountError
 from tests.level_models import HIDDEN, ROWS, SIDE, TOKEN, level_model
-
 
 FULL = {"recompute_granularity": "full", "recompute_method": "uniform", "recompute_num_layers": 1}
 SELECTIVE = {"recompute_granularity": "selective", "recompute_modules": ["core_attn", "mlp"]}

@@ -9,7 +9,7 @@ from adapters.parity.gradients import entries
 from adapters.parity.pair import logits, make_pair
 from adapters.prove import prove_graph, run
 from adapters.prove.freezing import prove_freezing
-from adapters.prove.perturbation import attending_alone, changes
+from adapters.prove.perturbation import attending_alone, changes, turned_rows
 from adapters.prove.proof import prove_pair
 from adapters.prove.report import UNCHANGED_BOUND
 from composer import masks
@@ -112,7 +112,7 @@ def test_only_the_row_given_is_turned(pair):
     """Nothing attends: only the token that the row went to changes."""
     with torch.no_grad(), attending_alone(-1, entries(pair.ours, pair.graph), pair.ours, None):
         run_ours = lambda: logits(pair.ours, pair.batch)  # noqa: E731
-        changed = changes(run_ours, pair.ours.embed_vision, 4, run_ours()) > UNCHANGED_BOUND
+        changed = changes(run_ours, turned_rows(pair.ours, ("image",), [4]), run_ours()) > UNCHANGED_BOUND
     assert changed.nonzero().tolist() == [(pair.batch.input_ids == 251).nonzero()[4].tolist()]
 
 
