@@ -67,6 +67,10 @@ class Stored:
             "Files that hold such a tensor the other way round are read too."
         },
     )
+    routers: Literal["plain", "transposed"] = field(
+        default="plain",
+        metadata={"description": "plain: [E, H] of a layer's router, as in memory. transposed: [H, E]."},
+    )
 
 
 @frozen
@@ -90,10 +94,6 @@ class Compose:
     vocab_multiple: int = field(
         default=1,
         metadata={"description": "With new_tokens: the vocabulary is filled up with spare rows to a multiple of this."},
-    )
-    routers: Literal["plain", "transposed"] = field(
-        default="plain",
-        metadata={"description": "plain: [E, H] of a layer's router, as in memory. transposed: [H, E]."},
     )
 
 

@@ -7,7 +7,8 @@ each has all of it; `E1`: expert-parallel ranks share the experts, expert-tensor
 Names may differ from family to family: a decoder's `names` say which beginnings of them, `transposed_experts` how
 experts lie.
 
-`{a,b}` is one name per item, in the order of the operation's pieces; `{e}` counts experts, `{s}` names the sets of them beside the first; `x = y` is one tensor that a
+`{a,b}` is one name per item, in the order of the operation's pieces; `{e}` counts experts, `{s}` names the sets of them
+beside the first; `x = y` is one tensor that a
 checkpoint may hold under either name, or under both. A heading names the parts of the spec that bring the lines below
 it: a field that is set, `field=value`, `not field`, joined by &.
 """

@@ -12,12 +12,9 @@ from torch import Tensor, nn
 
 from components.fusion.inject import add_level
 from components.language.attention import SelfAttention
-<<<<<<< HEAD
-from components.language.expert_sets import SetPlace
-=======
 from components.language.delta_net import GatedDeltaNet
 from components.language.documents import PackedDocuments
->>>>>>> main
+from components.language.expert_sets import SetPlace
 from components.language.feed_forward import FeedForwardHalf
 from components.language.gpt_declaration import Layer
 from components.language.injection import LevelPlace
@@ -58,19 +55,13 @@ class DecoderLayer(TransformerLayer):
         return output, levels
 
 
-<<<<<<< HEAD
-def layer_spec(layer: Layer, columns: Columns | None, core: nn.Module, place: SetPlace | None = None) -> ModuleSpec:
-    """Megatron-Core's recipe for one layer of a kind.
-=======
 def attention_spec(layer: Layer, columns: Columns | None, core: nn.Module) -> ModuleSpec:
     """Recipe for the attention of one layer kind.
->>>>>>> main
 
     Args:
         layer: the kind, complete.
         columns: the kind's columns of the rotation, see `components.fusion.rotary`; None: no rotation.
         core: the kind's core attention; has no parameters, so layers of a kind share it.
-        place: of the number of each token's set of experts; None: there is one set.
     """
     params = {"part": layer.attention, "sandwich": layer.norms == "sandwich", "columns": columns, "core": core}
     latent = layer.attention is not None and layer.attention.latent is not None
@@ -83,8 +74,11 @@ def delta_net_spec(layer: Layer, documents: PackedDocuments) -> ModuleSpec:
     return ModuleSpec(module=GatedDeltaNet, params=params)
 
 
-def layer_spec(layer: Layer, mixer: ModuleSpec) -> ModuleSpec:
-    """Megatron-Core's recipe for one layer of a kind, around what mixes its tokens."""
+def layer_spec(layer: Layer, mixer: ModuleSpec, place: SetPlace | None = None) -> ModuleSpec:
+    """Megatron-Core's recipe for one layer of a kind, around what mixes its tokens.
+
+    `place` is of the number of each token's set of experts; None: there is one set.
+    """
     bias_dropout_add: Any = get_bias_dropout_add
     return ModuleSpec(
         module=DecoderLayer,

@@ -5,12 +5,8 @@ from typing import TYPE_CHECKING, Literal
 
 from attrs import evolve, field, frozen
 
-<<<<<<< HEAD
-from components.language.feed_forward_declaration import ExpertSet, FeedForward, check_feed_forward
-=======
 from components.language.delta_net_declaration import DeltaNet, check_delta_net
-from components.language.feed_forward_declaration import FeedForward, check_feed_forward
->>>>>>> main
+from components.language.feed_forward_declaration import ExpertSet, FeedForward, check_feed_forward
 from components.language.latent_declaration import Latent, check_latent
 from components.language.rope_declaration import Rope, check_rope
 from components.language.rotation_columns import has_sections, rotating_dim
