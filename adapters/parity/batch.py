@@ -49,6 +49,7 @@ class Batch:
     loss_mask: Tensor  # [B, S] bool, True where the next token is real text
     images_per_sample: Tensor  # [B] int64
     videos_per_sample: Tensor | None = None  # [B] int64; None: the spec places no clips
+    token_groups: Tensor | None = None  # [B, S] int64: 0, or the number of a group that layers treat apart
     borders: dict[str, tuple[int, ...]] = field(factory=dict)  # of features: where each row's begin, and the end
 
     @property
@@ -116,7 +117,10 @@ def _span(graph: "Graph", token: str, size: Size, rows: int) -> list[int]:
         return ([slot] * (rows // size[0]) + [TEXT]) * size[0]
     if len(size) == 2 and broken:
         return ([slot] * size[1] + [TEXT]) * size[0]
-    return [slot] * rows + ([TEXT] if grids is not None else [])
+    first, last = (
+        [graph.tokens[name] for name in graph.tokens if name == f"{token}_{end}"] for end in ("start", "end")
+    )
+    return [*first, *[slot] * rows, *last, *([TEXT] if grids is not None else [])]
 
 
 def _ids(graph: "Graph", rows: list[list[int]], generator: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -175,8 +179,21 @@ def _batch(
         text,
         counts["image"],
         counts.get("video"),
+        _groups(graph, ids),
         {name: _of_rows(ends, counts[token]) for token, each in made.items() for name, ends in each.borders.items()},
     )
+
+
+def _groups(graph: "Graph", ids: Tensor) -> Tensor | None:
+    """[B, S] int64: which group of tokens that layers treat apart each is of, from 1; None: there are none."""
+    decoder = graph.decoder()
+    groups = graph.component(decoder.name).token_groups
+    if groups is None or not (named := groups(decoder.config)):
+        return None
+    found = torch.zeros_like(ids)
+    for number, names in enumerate(named.values(), start=1):
+        found[torch.isin(ids, torch.tensor([graph.tokens[name] for name in names]))] = number
+    return found
 
 
 def _suffixes(ids: Tensor, separators: tuple[int, ...]) -> Tensor:

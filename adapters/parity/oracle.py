@@ -92,6 +92,8 @@ def oracle_inputs(oracle: "PreTrainedModel", batch: Batch) -> dict[str, Any]:
     """
     inputs = {"input_ids": batch.input_ids, "attention_mask": batch.attention_mask.long(), **batch.features}
     named = inspect.signature(type(oracle).forward).parameters
+    if batch.token_groups is not None:
+        inputs["moe_mm_token_type_ids"] = batch.token_groups
     return inputs | {name: batch.token_types for name in ("mm_token_type_ids", "token_type_ids") if name in named}
 
 

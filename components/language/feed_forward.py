@@ -47,7 +47,7 @@ class FeedForwardHalf(MegatronModule):
             if part.experts.sets:
                 self.expert_sets = ExpertSets(config, part.experts, pg_collection)
             if (shared := part.experts.shared) is not None:
-                self.shared_expert = dense_branch(config, shared.intermediate_size, pg_collection)
+                self.shared_expert = dense_branch(config, shared.width, pg_collection)
                 self.shared_gate = SharedGate(config) if shared.gate == "sigmoid" else None
             self.experts_input_norm = norm(both)
             self.experts_norm = norm(both)

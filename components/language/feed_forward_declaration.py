@@ -67,10 +67,16 @@ class Router:
 class Shared:
     """An expert that every token passes, beside the chosen ones; reads what they read, its output is added."""
 
-    intermediate_size: int = field(metadata=_doc("Width between its two projections."))
+    intermediate_size: int = field(metadata=_doc("Width between its two projections, of each of `count`."))
+    count: int = field(default=1, metadata=_doc("So many lie side by side in one network, `count` times as wide."))
     gate: Literal["none", "sigmoid"] = field(
         default="none", metadata=_doc("sigmoid: its output times the sigmoid of a learned projection to one number.")
     )
+
+    @property
+    def width(self) -> int:
+        """Of all of them."""
+        return self.intermediate_size * self.count
 
 
 @frozen
@@ -132,6 +138,7 @@ def _experts(experts: Experts, path: str) -> Iterator[Finding]:
     yield from whole(f"{path}.intermediate_size", experts.intermediate_size)
     if experts.shared is not None:
         yield from whole(f"{path}.shared.intermediate_size", experts.shared.intermediate_size)
+        yield from whole(f"{path}.shared.count", experts.shared.count)
     for name, each in experts.sets.items():
         yield from _set(name, each, experts, f"{path}.sets.{name}")
     if experts.num_experts < 1:
