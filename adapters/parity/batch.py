@@ -49,7 +49,6 @@ class Batch:
     loss_mask: Tensor  # [B, S] bool, True where the next token is real text
     images_per_sample: Tensor  # [B] int64
     videos_per_sample: Tensor | None = None  # [B] int64; None: the spec places no clips
-    token_groups: Tensor | None = None  # [B, S] int64: 0, or the number of a group that layers treat apart
     borders: dict[str, tuple[int, ...]] = field(factory=dict)  # of features: where each row's begin, and the end
 
     @property
@@ -179,21 +178,8 @@ def _batch(
         text,
         counts["image"],
         counts.get("video"),
-        _groups(graph, ids),
         {name: _of_rows(ends, counts[token]) for token, each in made.items() for name, ends in each.borders.items()},
     )
-
-
-def _groups(graph: "Graph", ids: Tensor) -> Tensor | None:
-    """[B, S] int64: which group of tokens that layers treat apart each is of, from 1; None: there are none."""
-    decoder = graph.decoder()
-    groups = graph.component(decoder.name).token_groups
-    if groups is None or not (named := groups(decoder.config)):
-        return None
-    found = torch.zeros_like(ids)
-    for number, names in enumerate(named.values(), start=1):
-        found[torch.isin(ids, torch.tensor([graph.tokens[name] for name in names]))] = number
-    return found
 
 
 def _suffixes(ids: Tensor, separators: tuple[int, ...]) -> Tensor:
