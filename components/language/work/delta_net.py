@@ -64,9 +64,9 @@ def _rule(part: DeltaNet, keys: float, setting: Setting) -> Iterator[Work]:
 def rule_flops(part: DeltaNet, *, per_value: bool) -> float:
     """Of one token and one key head, forward.
 
-    Products of a chunk's keys with its keys and its queries, once for each key head or for each of its value heads; then
-    for each value head, the solved system with values and keys, scores with what is written, and three products with
-    the state.
+    Products of a chunk's keys with its keys and its queries, once for each key head or for each of its value heads;
+    then for each value head, the solved system with values and keys, scores with what is written, and three products
+    with the state.
     """
     scores = 2 * 2 * CHUNK * part.key_dim * (part.values_per_key if per_value else 1)
     solved = 2 * CHUNK * (part.key_dim + part.value_dim)

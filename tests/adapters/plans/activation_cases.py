@@ -23,8 +23,8 @@ ALL = ("vision_tower", "embed_vision", "language_model")
 
 @frozen
 class Case:
-    """images: of each sample. trains: nodes. model: `experts`, `dense`, or `delta` nets and gated attention. by_blocks: attention goes block by block, as
-    it does on longer sequences than fit these tests.
+    """images: of each sample. trains: nodes. model: `experts`, `dense`, or `delta` nets and gated attention. by_blocks:
+    attention goes block by block, as it does on longer sequences than fit these tests.
     """
 
     name: str
