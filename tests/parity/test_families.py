@@ -25,6 +25,7 @@ PARTS = {
     "capped scores, a prefix of picture and prompt, a token outside the vocabulary": ("paligemma2",),
     "a prefix without a window": ("paligemma",),
     "tiles put together with a row behind every line": ("llava_next",),
+    "gated delta nets, gates of attention's outputs, a gated expert for every token": ("qwen3_5_moe",),
 }
 WRONG = {
     "another layer of the tower": ("llava", ("nodes.vision_tower.hidden_states.layers=-1",)),
@@ -44,6 +45,13 @@ WRONG = {
     "a prefix within the window": (
         "paligemma2",
         ("edges[5].rules.sliding_attention=(causal | prefix(separator)) & window(8)",),
+    ),
+    "rotation of another part": (
+        "qwen3_5_moe",
+        (
+            "nodes.language_model.layers.kinds.full_attention.rope.partial=0.5",
+            "nodes.language_model.layers.kinds.full_attention.rope.sections=[6, 5, 5]",
+        ),
     ),
     "another angle": ("mistral3", ("nodes.language_model.layers.kinds.full_attention.rope.theta=1e4",)),
 }

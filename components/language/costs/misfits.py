@@ -18,7 +18,10 @@ def _tensor(section: Gpt, layout: Layout) -> Iterator[str]:
     tp = layout.tp
     for kind in dict.fromkeys(section.layers.names):
         layer = section.layers.whole(kind)
-        if layer.attention.kv_heads % tp:
+        if layer.delta_net is not None and layer.delta_net.key_heads % (tp * layout.cp):
+            ranks = f"{tp} tensor-parallel" + (f" and {layout.cp} context-parallel" if layout.cp > 1 else "")
+            yield f"{layer.delta_net.key_heads} key heads of {kind} layers cannot be split over {ranks} ranks"
+        if layer.attention is not None and layer.attention.kv_heads % tp:
             heads = layer.attention.kv_heads
             yield f"{heads} key/value heads of {kind} layers cannot be split over {tp} tensor-parallel ranks"
         if layer.ffn.dense is not None and layer.ffn.dense.intermediate_size % tp:

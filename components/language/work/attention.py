@@ -28,8 +28,10 @@ BACKWARD = 2.5
 def attention_work(layer: Layer, hidden: int, kind: str, setting: Setting) -> Iterator[Work]:
     """Everything between the layer's input norm and the residual."""
     part, tokens, tp = layer.attention, Tokens.of(setting), setting.layout.tp
+    assert part is not None
     groups, queries = part.kv_heads / tp, part.heads // part.kv_heads
-    columns = groups * (queries + (1 if part.values.keys else 2)) * part.head_dim
+    gated = part.output_gate != "none"
+    columns = groups * (queries * (2 if gated else 1) + (1 if part.values.keys else 2)) * part.head_dim
     yield linear("attention", tokens.whole, hidden, columns, setting)
     heads = tokens.whole * groups * part.head_dim
     yield Work("attention", "elementwise", 0, 2 * setting.element * heads * queries, 1)  # queries become contiguous
@@ -41,6 +43,9 @@ def attention_work(layer: Layer, hidden: int, kind: str, setting: Setting) -> It
     yield rotation("rotation", heads * queries, setting)
     yield rotation("rotation", heads, setting)
     yield from core_attention(part, kind, setting)
+    if gated:
+        # A gate becomes contiguous, its sigmoid, and the product.
+        yield Work("attention", "elementwise", 0, 7 * setting.element * heads * queries, 3, backward=1.5)
     yield python("attention")
     yield python("core_attention")
     yield linear("attention", tokens.whole, part.heads / tp * part.head_dim, hidden, setting)

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from components.language.feed_forward_declaration import Experts
 from components.language.gpt_declaration import Gpt, kind_of
 from components.language.work.attention import attention_work
+from components.language.work.delta_net import delta_net_work, exchanged
 from components.language.work.feed_forward import expert_work, feed_forward_work
 from components.language.work.operations import addition, norm, python, scaling
 from components.language.work.sizes import Tokens
@@ -35,7 +36,10 @@ def _beside_experts(section: Gpt, kind: str, setting: Setting) -> Iterator[Work]
     layer, hidden = section.layers.whole(kind), section.config.hidden_size
     elements = Tokens.of(setting).split * hidden
     yield norm("norms", elements, setting)
-    yield from attention_work(layer, hidden, kind_of(kind), setting)
+    if layer.attention is None:
+        yield from delta_net_work(layer, hidden, setting)
+    else:
+        yield from attention_work(layer, hidden, kind_of(kind), setting)
     yield from feed_forward_work(layer, hidden, setting)
     if layer.norms == "sandwich":
         yield norm("norms", elements, setting)
@@ -60,9 +64,12 @@ def _messages(section: Gpt, kind: str, setting: Setting) -> Iterator[Message]:
         yield from tensor_parallel("attention", residual, setting)
         if layer.ffn.dense is not None:
             yield from tensor_parallel("dense", residual, setting)
-    if layout.cp > 1:
+    if layout.cp > 1 and layer.attention is not None:
         keys = 2 * layer.attention.kv_heads / layout.tp * layer.attention.head_dim
         yield Message("core_attention", "all_gather", "cp", setting.micro_batch * setting.seq * keys * setting.element)
+    if layout.cp > 1 and layer.delta_net is not None:
+        for channels in exchanged(layer.delta_net, layout.tp):
+            yield Message("core_attention", "all_to_all", "cp", tokens.whole * channels * setting.element)
     if layer.ffn.experts is not None:
         yield from _exchange(layer.ffn.experts, tokens.split * section.config.hidden_size * setting.element, setting)
 

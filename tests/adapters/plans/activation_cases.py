@@ -6,11 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from attrs import frozen
+from attrs import evolve, frozen
 from torch import Tensor
 
 from adapters.parity.tiny import shrink
+from components.language.delta_net_declaration import DeltaNet
 from composer import Graph, load
+from composer.edges import MaskEdge
+from composer.masks import parse
 from composer.plans.layout import Layout
 
 SPECS = Path(__file__).parents[3] / "specs"
@@ -20,8 +23,8 @@ ALL = ("vision_tower", "embed_vision", "language_model")
 
 @frozen
 class Case:
-    """images: of each sample. trains: nodes. model: `experts`, `dense` or `capped` (dense, scores too). by_blocks: attention goes block by block, as
-    it does on longer sequences than fit these tests.
+    """images: of each sample. trains: nodes. model: `experts`, `dense`, `capped` (dense, scores too), or `delta` (nets,
+    and gated attention). by_blocks: attention goes block by block, as it does on longer sequences than fit these tests.
     """
 
     name: str
@@ -58,6 +61,9 @@ ALONE = (
     Case("capped", model="capped"),
     Case("capped bf16, frozen tower", model="capped", precision="bf16", seq=192, trains=FROZEN_TOWER),
     Case("capped, block by block", model="capped", seq=160, by_blocks=True),
+    Case("delta nets", model="delta"),
+    Case("delta nets bf16", model="delta", precision="bf16", seq=192, micro_batch=1),
+    Case("delta nets, mixers again", Layout(**AGAIN), model="delta", trains=FROZEN_TOWER),
     Case("block by block", seq=224, micro_batch=1, by_blocks=True),
     Case("block by block bf16", model="dense", precision="bf16", seq=160, trains=FROZEN_TOWER, by_blocks=True),
     Case("layers again bf16", Layout(recompute="full"), precision="bf16", model="dense", images=1),
@@ -73,6 +79,8 @@ TOGETHER = (
     Case("tp2sp, odd images", Layout(**SP), micro_batch=1, images=3, model="dense"),
     Case("cp2 dense", Layout(cp=2), model="dense", seq=256),
     Case("cp2 bf16", Layout(cp=2), precision="bf16", seq=192, trains=FROZEN_TOWER),
+    Case("tp2sp delta nets", Layout(**SP), model="delta"),
+    Case("cp2 delta nets bf16", Layout(cp=2), model="delta", precision="bf16", seq=128, trains=FROZEN_TOWER),
     Case("cp2, layers again", Layout(cp=2, recompute="full"), micro_batch=1),
     Case("pp2", Layout(pp=2)),
     Case("pp2 bf16, frozen tower", Layout(pp=2), precision="bf16", seq=192, trains=FROZEN_TOWER),
@@ -109,7 +117,23 @@ def graph_of(model: str) -> Graph:
         text |= {"enable_moe_block": False, "attention_k_eq_v": False}
         text |= dict.fromkeys(("moe_intermediate_size", "num_experts", "top_k_experts"))
     softcap = ("nodes.language_model.layers.every.attention.softcap=2.0",) if model == "capped" else ()
-    return load(SPECS / "gemma4_vl.yaml", hf=config | {"text_config": text}, overrides=softcap)
+    graph = load(SPECS / "gemma4_vl.yaml", hf=config | {"text_config": text}, overrides=softcap)
+    return _with_delta_nets(graph) if model == "delta" else graph
+
+
+def _with_delta_nets(graph: Graph) -> Graph:
+    """The same with delta nets in place of one kind's attention, and gates in the other's."""
+    decoder = graph.decoder()
+    kinds = dict(decoder.config.layers.kinds)
+    mixer = DeltaNet(key_heads=4, value_heads=8, key_dim=24, value_dim=20)
+    gated = kinds["sliding_attention"]
+    kinds["sliding_attention"] = evolve(gated, attention=evolve(gated.attention, output_gate="sigmoid"))
+    kinds["full_attention"] = evolve(kinds["full_attention"], attention=None, rope=None, delta_net=mixer)
+    layers = evolve(decoder.config.layers, kinds=kinds)
+    nodes = graph.nodes | {decoder.name: evolve(decoder, config=evolve(decoder.config, layers=layers))}
+    causal = {kind: parse("causal") for kind in kinds}
+    edges = [evolve(edge, rules=causal) if isinstance(edge, MaskEdge) else edge for edge in graph.edges]
+    return evolve(graph, nodes=nodes, edges=type(graph.edges)(edges))
 
 
 def batch_of(case: Case, graph: Graph) -> dict[str, Tensor]:
