@@ -19,7 +19,7 @@ def rotation_table(section: Gpt) -> RotationTable:
     size = num_rotation_columns(section)
     frequencies, factors = torch.zeros(size, device="cpu"), torch.ones(size, device="cpu")
     axes = torch.zeros(size, dtype=torch.int64, device="cpu")
-    scaled = False  # told apart by numbers, not by the tensor: plans build this without values
+    scaled = False  # a number of Python: plans build models whose tensors have no values
     for kind, columns in rotation_columns(section).items():
         rope = section.layers.kinds[kind].rope
         if columns is None or rope is None:

@@ -13,6 +13,7 @@ from adapters.prove.layouts.gradient_errors import Part, relative_errors, worst
 from adapters.prove.layouts.job import Alone, Case, found_file
 from adapters.prove.layouts.who_changes import expected_changes, turns
 from adapters.prove.layouts.worker import PACKED
+from adapters.prove.placed import placed_rows
 from adapters.prove.report import UNCHANGED_BOUND
 from composer import Graph
 from composer.edges import MaskEdge
@@ -124,12 +125,16 @@ def _changes(graph: Graph, alone: Alone, ranks: list[dict[str, Any]]) -> tuple[l
     seen = _gathered(whole, ranks)
     problems = []
     order = graph.decoder().config.layers.order
-    for (layer, token, number, index), measured in sorted(seen.items()):
-        turn = turns(whole[number]["input_ids"], graph.tokens[token])[index]
+    subjects = list(placed_rows(graph))
+    for (subject, layer, number, index), measured in sorted(seen.items()):
+        placed = subjects[subject]
+        turn = turns(whole[number]["input_ids"], graph.tokens[placed.edge.at[0]])[index]
         expected = expected_changes(mask.rules[order[layer]], graph, whole[number], turn)
         for position in range(int(whole[number]["cu_seqlens"][-1])):
-            if said := _wrong_change(measured.get(position, math.nan), must=expected[position]):
-                where = f"layer {layer}, {order[layer]}: row {number}, token {position}"
+            must = expected[position] if placed.sees(layer) else position == turn.position
+            if said := _wrong_change(measured.get(position, math.nan), must=must):
+                level = "" if placed.level is None else f"level {placed.level}, "
+                where = f"{level}layer {layer}, {order[layer]}: row {number}, token {position}"
                 problems.append(f"{where}, with the feature at token {turn.position}: {said}")
     shown = problems[:SHOWN] + ([f"and {len(problems) - SHOWN} more tokens"] if len(problems) > SHOWN else [])
     return shown, len(seen)
@@ -143,14 +148,14 @@ def _wrong_change(change: float, *, must: bool) -> str | None:
     return "did not change and must" if must else "changed and must not"
 
 
-def _gathered(whole: list[Any], ranks: list[dict[str, Any]]) -> dict[tuple[int, str, int, int], dict[int, float]]:
-    """By layer, token, micro-batch of the global batch and row: the change at each position; copies must agree."""
+def _gathered(whole: list[Any], ranks: list[dict[str, Any]]) -> dict[tuple[int, int, int, int], dict[int, float]]:
+    """By what was turned, layer, micro-batch and row of the global batch: the change at each position; copies agree."""
     data_ranks = max(rank["data_rank"] for rank in ranks) + 1
-    seen: dict[tuple[int, str, int, int], dict[int, float]] = {}
+    seen: dict[tuple[int, int, int, int], dict[int, float]] = {}
     for rank in ranks:
         first = len(whole) * rank["data_rank"] // data_ranks
         for change in rank["changes"]:
-            place = (change["layer"], change["token"], first + change["micro_batch"], change["turn"])
+            place = (change["placed"], change["layer"], first + change["micro_batch"], change["turn"])
             at = seen.setdefault(place, {})
             for position, value in zip(change["positions"], change["changes"], strict=True):
                 # Where a row is turned more than once, or on several ranks, the largest change counts.
