@@ -31,7 +31,9 @@ def build(section: HfTower, context: BuildContext) -> nn.Module:
         return tower
     found = modeling_class(config, section.class_name)
     if not issubclass(found, PreTrainedModel):
-        raise BuildError(f"{section.class_name} is no whole model of transformers: it cannot be made from a configuration")
+        raise BuildError(
+            f"{section.class_name} is no whole model of transformers: it cannot be made from a configuration"
+        )
     named: nn.Module = found._from_config(config, dtype=dtype)  # noqa: SLF001 (what AutoModel calls)
     return named
 
