@@ -75,6 +75,10 @@ class Stored:
             "Files that hold such a tensor the other way round are read too."
         },
     )
+    routers: Literal["plain", "transposed"] = field(
+        default="plain",
+        metadata={"description": "plain: [E, H] of a layer's router, as in memory. transposed: [H, E]."},
+    )
 
 
 @frozen

@@ -59,7 +59,9 @@ def compile_graph(graph: Graph, *, pre_process: bool, dtype: torch.dtype) -> Pro
     decoder = graph.decoder().name
     mask = _only(graph, decoder, MaskEdge)
     injects = [edge for edge in graph.edges_to(decoder) if isinstance(edge, InjectEdge)]
-    layout = MetadataLayout.for_rules(mask.rules.values(), graph.tokens, [edge.at for edge in injects])
+    groups = graph.component(decoder).token_groups
+    sets = () if groups is None else groups(graph.decoder().config).values()
+    layout = MetadataLayout.for_rules(mask.rules.values(), graph.tokens, [edge.at for edge in injects], sets)
     encoders = tuple(name for name in graph.order() if name != decoder)
     steps: list[Step] = []
     if pre_process:
@@ -119,7 +121,7 @@ def _injected(graph: Graph, edge: InjectEdge, scatters: list[ScatterEdge]) -> In
     twin = next(scatter for scatter in scatters if set(scatter.at) == set(edge.at))
     source = output_key(edge.source.owner, edge.source.port or OUT)
     tokens = tuple(graph.tokens[name] for name in edge.at)
-    return Injected(source, twin.source.owner, tokens, edge.source.owner, edge.of, twin.of)
+    return Injected(source, twin.source.owner, tokens, edge.at, edge.source.owner, edge.of, twin.of)
 
 
 def _node_step(graph: Graph, name: str) -> NodeStep:

@@ -257,8 +257,12 @@ def _shared_out(kind: dict[str, Any], *, fixed: bool) -> dict[str, Any]:
     exact = [section * pairs / sum(sections) for section in sections]
     small = [int(each) for each in exact]
     by_rest = sorted(range(len(small)), key=lambda index: small[index] - exact[index])
-    for index in by_rest[: pairs - sum(small)]:
-        small[index] += 1
+    # Sections of one length stay so where that is possible: axes may take turns.
+    alike = [[other for other in by_rest if sections[other] == sections[index]] for index in by_rest]
+    for group in [*alike, *([index] for index in by_rest)]:
+        if len(group) <= pairs - sum(small) and all(small[index] < exact[index] for index in group):
+            for index in group:
+                small[index] += 1
     return {"head_dim": width, "rope": kind["rope"] | {"mrope_section": small}}
 
 

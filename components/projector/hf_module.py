@@ -72,6 +72,12 @@ def _of_items(features: Tensor, item_rows: Tensor, section: HfModule) -> Tensor:
     return features.unflatten(0, (item_rows.numel(), -1))
 
 
-def rows_after(section: HfModule, item_rows: Tensor, **_: Any) -> Tensor:
+def rows_after(section: HfModule, item_rows: Tensor, **inputs: Any) -> Tensor:
     """Rows of each item behind the projector: [I] int64, from those it reads."""
-    return item_rows // section.pool**2 if section.rows is None else torch.full_like(item_rows, section.rows)
+    if section.rows is not None:
+        return torch.full_like(item_rows, section.rows)
+    rows = item_rows // section.pool**2
+    if section.pool_frames is None:
+        return rows
+    frames = inputs[section.pool_frames.grids_in][:, 0].to(rows)
+    return rows // frames * (frames // section.pool_frames.frames).clamp(min=1)

@@ -30,6 +30,8 @@ def hf_findings(graph: Graph) -> Iterator[Finding]:
 
 
 def _architecture(graph: Graph, hf: HfSection) -> Iterator[Finding]:
+    if hf.architecture is None and hf.compose is not None:
+        return  # a model that no class is
     if not hf.architectures:
         yield Finding("hf.architecture", "no class is named: the spec would stand for no model.")
         return
