@@ -27,6 +27,7 @@ PARTS = {
     "tiles put together with a row behind every line": ("llava_next",),
     "gated delta nets, gates of attention's outputs, a gated expert for every token": ("qwen3_5_moe",),
 }
+PARTS |= {"latent attention, stretched scores, first layers dense, sigmoid router, squares of rows": ("kimi_k25",)}
 WRONG = {
     "another layer of the tower": ("llava", ("nodes.vision_tower.hidden_states.layers=-1",)),
     "no bias": ("internvl", ("nodes.language_model.layers.kinds.full_attention.attention.bias=false",)),
@@ -55,6 +56,7 @@ WRONG = {
     ),
     "another angle": ("mistral3", ("nodes.language_model.layers.kinds.full_attention.rope.theta=1e4",)),
 }
+WRONG |= {"scores not stretched": ("kimi_k25", ("nodes.language_model.layers.kinds.full_attention.rope.scaling.scale_scores=false",))}
 
 
 @pytest.mark.parametrize("model", PARTS.values(), ids=PARTS)

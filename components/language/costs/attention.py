@@ -4,6 +4,7 @@ Legend: N query heads and G key/value heads on this rank, D head width; see `com
 """
 
 from components.language.costs.core_attention import core_attention
+from components.language.costs.latent_attention import latent_attention
 from components.language.costs.norms import rms_norm, scale_free
 from components.language.costs.tape import Stored, Tape, Tokens
 from components.language.gpt_declaration import Attention, Layer
@@ -14,8 +15,19 @@ PART = "attention"
 
 def attention(tape: Tape, layer: Layer, kind: str, hidden: int, setting: Setting) -> None:
     """Projection, head norms, rotation, attention, output projection, and the norm behind it if there is one."""
-    part, tokens, tp = layer.attention, Tokens.of(setting), setting.layout.tp
+    part, tokens = layer.attention, Tokens.of(setting)
     assert part is not None
+    if part.latent is None:
+        _of_heads(tape, part, kind, hidden, setting)
+    else:
+        latent_attention(tape, part, part.latent, kind, hidden, setting)
+    if layer.norms == "sandwich":
+        projected = Stored.whole("attention output", tokens.outer * hidden)
+        rms_norm(tape, projected, tokens.outer, "attention output norm", setting)
+
+
+def _of_heads(tape: Tape, part: Attention, kind: str, hidden: int, setting: Setting) -> None:
+    tokens, tp = Tokens.of(setting), setting.layout.tp
     heads, groups = part.heads // tp, part.kv_heads // tp
     tape.new("attention input", tokens.outer * hidden, PART, "weights")
     query, key, value = _projected(part, heads, groups, tokens.inner)
@@ -34,9 +46,6 @@ def attention(tape: Tape, layer: Layer, kind: str, hidden: int, setting: Setting
         tape.keep(Stored.whole("attended", query.own), PART)
         tape.new("gate", query.own, PART)
         tape.new("gated attended", query.own, PART, "weights")
-    if layer.norms == "sandwich":
-        projected = Stored.whole("attention output", tokens.outer * hidden)
-        rms_norm(tape, projected, tokens.outer, "attention output norm", setting)
 
 
 def _projected(part: Attention, heads: int, groups: int, tokens: int) -> tuple[Stored, Stored, Stored]:

@@ -57,8 +57,9 @@ def _attention(layer: Layer, kind: str, setting: Setting) -> int:
     part, tokens, tp = layer.attention, Tokens.of(setting), setting.layout.tp
     if part is None:
         return _delta_net(layer, setting)
-    width = part.heads // tp * part.head_dim
-    queries, keys = tokens.inner * width, tokens.all * width
+    heads = part.heads // tp
+    # Of queries and what is attended to, and of keys and values.
+    queries, keys = (count * heads * (part.head_dim + part.value_dim) // 2 for count in (tokens.inner, tokens.all))
     used = kernel(part, kind, setting)
     grads = (2 * queries + 2 * keys) * setting.element
     if used == "unfused":

@@ -23,8 +23,9 @@ ALL = ("vision_tower", "embed_vision", "language_model")
 
 @frozen
 class Case:
-    """images: of each sample. trains: nodes. model: `experts`, `dense`, `capped` (dense, scores too), or `delta` (nets,
-    and gated attention). by_blocks: attention goes block by block, as it does on longer sequences than fit these tests.
+    """images: of each sample. trains: nodes. model: `experts`, `dense`, `capped` (dense, scores too), `latent` (dense), or
+    `delta` (nets, and gated attention). by_blocks: attention goes block by block, as it does on longer sequences than
+    fit these tests.
     """
 
     name: str
@@ -68,6 +69,11 @@ ALONE = (
     Case("block by block bf16", model="dense", precision="bf16", seq=160, trains=FROZEN_TOWER, by_blocks=True),
     Case("layers again bf16", Layout(recompute="full"), precision="bf16", model="dense", images=1),
 )
+ALONE += (
+    Case("latent, block by block", model="latent", seq=192, images=0, trains=DECODER, by_blocks=True),
+    Case("latent bf16, block by block", model="latent", precision="bf16", images=0, trains=DECODER, by_blocks=True),
+    Case("latent, attention again", Layout(**AGAIN), model="latent", seq=256, images=0, trains=DECODER),
+)
 PEAKS = [case for case in ALONE if not case.by_blocks and ("vision_tower" not in case.trains or not case.images)]
 """Settings in which whole steps are followed: what lives for a moment within towers is not planned."""
 TOGETHER = (
@@ -92,11 +98,18 @@ TOGETHER = (
     Case("ep2 tp2sp", Layout(ep=2, **SP), micro_batch=4),
     Case("etp2 tp2sp bf16", Layout(etp=2, **SP), precision="bf16", trains=FROZEN_TOWER),
 )
+TOGETHER += (
+    Case("latent tp2sp", Layout(**SP), model="latent", seq=192, images=0, trains=DECODER, by_blocks=True),
+    Case("latent cp2", Layout(cp=2), model="latent", seq=256, images=0, trains=DECODER, by_blocks=True),
+    Case("latent cp2 tp1, attention again", Layout(cp=2, **AGAIN), model="latent", seq=192, images=0, trains=DECODER),
+)
 
 
 @cache
 def graph_of(model: str) -> Graph:
     """Four layers of both kinds; widths that are far apart, so that no term hides behind another."""
+    if model == "latent":
+        return _latent()
     config: dict[str, Any] = shrink(json.loads((SPECS / "configs" / "gemma4_26b_a4b.json").read_text(encoding="utf-8")))
     kinds = ["sliding_attention", "full_attention"] * 2
     text = config["text_config"] | {
@@ -134,6 +147,15 @@ def _with_delta_nets(graph: Graph) -> Graph:
     causal = {kind: parse("causal") for kind in kinds}
     edges = [evolve(edge, rules=causal) if isinstance(edge, MaskEdge) else edge for edge in graph.edges]
     return evolve(graph, nodes=nodes, edges=type(graph.edges)(edges))
+
+
+def _latent() -> Graph:
+    """Dense layers of latent attention, whose values are narrower than its keys."""
+    config: dict[str, Any] = shrink(json.loads((SPECS / "configs" / "kimi_k2.5.json").read_text(encoding="utf-8")))
+    text = config["text_config"] | {"hidden_size": 96, "vocab_size": 640, "max_position_embeddings": 4096}
+    text |= {"q_lora_rank": 40, "kv_lora_rank": 72, "qk_nope_head_dim": 24, "qk_head_dim": 32, "v_head_dim": 16}
+    text |= {"first_k_dense_replace": len(text["layer_types"]), "mlp_layer_types": ["dense"] * len(text["layer_types"])}
+    return load(SPECS / "kimi_k25.yaml", hf=config | {"text_config": text})
 
 
 def batch_of(case: Case, graph: Graph) -> dict[str, Tensor]:
