@@ -58,8 +58,10 @@ def _messages(section: Gpt, kind: str, setting: Setting) -> Iterator[Message]:
     residual = tokens.whole * section.config.hidden_size * setting.element
     if layout.tp > 1:
         yield from tensor_parallel("attention", residual, setting)
-        if layer.ffn.dense is not None:
-            yield from tensor_parallel("dense", residual, setting)
+        shared = None if layer.ffn.experts is None else layer.ffn.experts.shared
+        for branch in (layer.ffn.dense, shared):
+            if branch is not None:
+                yield from tensor_parallel("dense", residual, setting)
     if layout.cp > 1:
         keys = 2 * layer.attention.kv_heads / layout.tp * layer.attention.head_dim
         yield Message("core_attention", "all_gather", "cp", setting.micro_batch * setting.seq * keys * setting.element)
