@@ -46,6 +46,14 @@ class Node:
 class Stored:
     """How the files of a checkpoint differ from the model in transformers' memory."""
 
+    files: Literal["published", "memory"] = field(
+        default="published",
+        metadata={
+            "description": "published: names and tensors of the checkpoint that was published. memory: those of "
+            "transformers' memory (its `save_pretrained(save_original_format=False)`), where the published ones "
+            "differ by more than can be said here."
+        },
+    )
     names: dict[str, str] = field(
         factory=dict,
         metadata={

@@ -11,7 +11,7 @@ from adapters.init.norms import norm_weight
 from adapters.huggingface.fitting_parts import Fitted, fit
 from components.language.feed_forward_declaration import FeedForward, Router
 from components.language.gpt_declaration import Attention, DecoderConfig, Layer
-from components.language.rope_declaration import Rope, Scaling
+from components.language.rope_declaration import Rope
 
 SIZES = {
     "num_layers": ("num_hidden_layers",),

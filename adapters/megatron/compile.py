@@ -121,7 +121,7 @@ def _injected(graph: Graph, edge: InjectEdge, scatters: list[ScatterEdge]) -> In
     twin = next(scatter for scatter in scatters if set(scatter.at) == set(edge.at))
     source = output_key(edge.source.owner, edge.source.port or OUT)
     tokens = tuple(graph.tokens[name] for name in edge.at)
-    return Injected(source, twin.source.owner, tokens, edge.source.owner, edge.of, twin.of)
+    return Injected(source, twin.source.owner, tokens, edge.at, edge.source.owner, edge.of, twin.of)
 
 
 def _node_step(graph: Graph, name: str) -> NodeStep:

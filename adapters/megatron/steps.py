@@ -345,7 +345,8 @@ class Injected:
     placed: str
     """Node whose features fill the same placeholders."""
     tokens: tuple[int, ...]
-    node: str = ""
+    names: tuple[str, ...]
+    node: str
     """That makes the levels."""
     of: str | None = None
     """The input whose items they are; None: all of the node's."""

@@ -3,6 +3,7 @@
 import inspect
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -40,7 +41,10 @@ def build_oracle(graph: "Graph", seed: int = 0) -> "PreTrainedModel":
     if architecture is None:
         raise OracleError(f"transformers {transformers.__version__} has no {graph.architecture}")
     config = to_hf_config(graph.hf_config)
-    oracle = architecture._from_config(config, attn_implementation="eager", dtype=torch.float32)  # noqa: SLF001
+    # Vectors keep what they start with under the noise, and some start at random.
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        oracle = architecture._from_config(config, attn_implementation="eager", dtype=torch.float32)  # noqa: SLF001
     perturb(oracle, seed)
     return oracle.eval()
 
@@ -71,6 +75,13 @@ def perturb(model: torch.nn.Module, seed: int = 0, device: str = "cpu") -> None:
             value.copy_(noise * inputs**-0.5)
         else:
             value.copy_(value.clamp(-CLIP, CLIP) + NOISE * noise)
+
+
+def save_oracle(graph: "Graph", oracle: "PreTrainedModel", folder: Path) -> None:
+    """A checkpoint of it as transformers writes them, in the form that the spec reads."""
+    stored = None if graph.hf is None else graph.hf.stored
+    with no_progress_bars():
+        oracle.save_pretrained(folder, save_original_format=stored is None or stored.files == "published")
 
 
 @contextmanager

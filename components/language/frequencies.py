@@ -19,17 +19,18 @@ def rotation_table(section: Gpt) -> RotationTable:
     size = num_rotation_columns(section)
     frequencies, factors = torch.zeros(size, device="cpu"), torch.ones(size, device="cpu")
     axes = torch.zeros(size, dtype=torch.int64, device="cpu")
+    scaled = False  # a number of Python: plans build models whose tensors have no values
     for kind, columns in rotation_columns(section).items():
         rope = section.layers.kinds[kind].rope
         if columns is None or rope is None:
             continue
         own = slice(columns.start, columns.stop)
-        frequencies[own], factors[own] = inverse_frequencies(columns.width, rope)
+        frequencies[own], factor = inverse_frequencies(columns.width, rope)
+        factors[own] = factor
+        scaled |= factor != 1.0
         if rope.sections is not None:
             axes[own] = torch.tensor(section_axes(rope.sections, rope.section_order), device="cpu")
-    return RotationTable(
-        frequencies, None if bool((factors == 1).all()) else factors, axes if has_sections(section) else None
-    )
+    return RotationTable(frequencies, factors if scaled else None, axes if has_sections(section) else None)
 
 
 def inverse_frequencies(width: int, rope: Rope) -> tuple[Tensor, float]:

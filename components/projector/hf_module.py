@@ -48,12 +48,14 @@ def run(module: nn.Module, section: HfModule, item_rows: Tensor, **inputs: Any) 
     features = inputs.pop("in")
     if section.rows is not None:
         features = _of_items(features, item_rows, section)
+    elif section.reads == "squares":
+        features = features.unflatten(0, (-1, section.pool**2))
     projected: Tensor = module(features, **inputs)
     if projected.shape[-1] != section.out_dim:
         made = projected.shape[-1]
         raise BuildError(f"{section.class_name} makes rows of {made}, the spec says {section.out_dim}")
     if section.rows is None:
-        return projected
+        return projected.flatten(0, -2)
     if projected.shape[1] != section.rows:
         made = projected.shape[1]
         raise BuildError(f"{section.class_name} makes {made} rows of every item, the spec says rows: {section.rows}")

@@ -1,7 +1,7 @@
 """What `projector.hf_module` takes in a spec (torch-free)."""
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Literal
 
 from attrs import field, frozen
 
@@ -35,6 +35,13 @@ class HfModule:
     )
     pool: int = field(
         default=1, metadata={"description": "pool x pool rows of an item become one; 1: as many rows as it reads."}
+    )
+    reads: Literal["rows", "squares"] = field(
+        default="rows",
+        metadata={
+            "description": "With pool: the class reads rows alone, or [squares, pool·pool, width], where the rows that "
+            "become one already stand together."
+        },
     )
     pool_frames: PoolFrames | None = field(
         default=None, metadata={"description": "Rows of several frames become one row too; null: they do not."}
@@ -73,6 +80,8 @@ def check(config: HfModule) -> Iterator[Finding]:
         yield from whole("rows", config.rows)
         if config.pool != 1:
             yield Finding("pool", "rows says how many rows an item gets ({0}): leave pool out.", ("rows",))
+    if config.reads == "squares" and config.pool == 1:
+        yield Finding("reads", "squares go with pool, which says how large they are.")
     if (frames := config.pool_frames) is not None:
         yield from whole("pool_frames.frames", frames.frames)
         if frames.grids_in not in config.inputs:

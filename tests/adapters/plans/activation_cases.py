@@ -20,8 +20,8 @@ ALL = ("vision_tower", "embed_vision", "language_model")
 
 @frozen
 class Case:
-    """images: of each sample. trains: nodes. model: `experts`, `dense`, or `shared` and `sets`, experts with what else
-    mixtures have. by_blocks: attention goes block by block, as
+    """images: of each sample. trains: nodes. model: `experts`, `dense` or `capped` (dense, scores too); `shared` and
+    `sets` are experts with what else mixtures have. by_blocks: attention goes block by block, as
     it does on longer sequences than fit these tests.
     """
 
@@ -40,7 +40,8 @@ SP: dict[str, Any] = {"tp": 2, "sequence_parallel": True}
 DECODER = ("language_model",)
 FROZEN_TOWER = ("embed_vision", "language_model")
 EXPERTS = "nodes.language_model.layers.every.ffn.experts"
-MIXTURES = {
+OVERRIDES = {
+    "capped": ("nodes.language_model.layers.every.attention.softcap=2.0",),
     "shared": (
         f"{EXPERTS}.shared={{intermediate_size: 28, count: 2, gate: sigmoid}}",
         f"{EXPERTS}.router={{score: sigmoid, bias: learned_correction, groups: 4, group_top_k: 2, scaling: 2.5}}",
@@ -71,6 +72,9 @@ ALONE = (
     Case("experts again", Layout(recompute_modules=("moe",), **AGAIN), precision="bf16", micro_batch=1),
     Case("half again", Layout(recompute_modules=("mlp", "core_attn"), **AGAIN), trains=FROZEN_TOWER),
     Case("layers again", Layout(recompute="full"), trains=FROZEN_TOWER, seq=256),
+    Case("capped", model="capped"),
+    Case("capped bf16, frozen tower", model="capped", precision="bf16", seq=192, trains=FROZEN_TOWER),
+    Case("capped, block by block", model="capped", seq=160, by_blocks=True),
     Case("block by block", seq=224, micro_batch=1, by_blocks=True),
     Case("block by block bf16", model="dense", precision="bf16", seq=160, trains=FROZEN_TOWER, by_blocks=True),
     Case("layers again bf16", Layout(recompute="full"), precision="bf16", model="dense", images=1),
@@ -80,6 +84,7 @@ PEAKS = [case for case in ALONE if not case.by_blocks and ("vision_tower" not in
 TOGETHER = (
     Case("tp2 dense", Layout(tp=2), model="dense"),
     Case("tp2 dense bf16, frozen tower", Layout(tp=2), model="dense", precision="bf16", trains=FROZEN_TOWER, seq=256),
+    Case("tp2 capped bf16", Layout(tp=2), model="capped", precision="bf16"),
     Case("tp2sp", Layout(**SP), seq=192),
     Case("tp2sp bf16, attention again", Layout(**SP, **AGAIN), precision="bf16"),
     Case("tp2sp, odd images", Layout(**SP), micro_batch=1, images=3, model="dense"),
@@ -115,12 +120,12 @@ def graph_of(model: str) -> Graph:
     }
     text["kinds"]["sliding_attention"] |= {"head_dim": 16, "num_key_value_heads": 4}
     text["kinds"]["full_attention"] |= {"head_dim": 32, "num_key_value_heads": 2}
-    if model != "dense":
+    if model not in ("dense", "capped"):
         text |= {"moe_intermediate_size": 48, "num_experts": 8, "top_k_experts": 2}
     else:
         text |= {"enable_moe_block": False, "attention_k_eq_v": False}
         text |= dict.fromkeys(("moe_intermediate_size", "num_experts", "top_k_experts"))
-    return load(SPECS / "gemma4_vl.yaml", hf=config | {"text_config": text}, overrides=MIXTURES.get(model, ()))
+    return load(SPECS / "gemma4_vl.yaml", hf=config | {"text_config": text}, overrides=OVERRIDES.get(model, ()))
 
 
 def batch_of(case: Case, graph: Graph) -> dict[str, Tensor]:
