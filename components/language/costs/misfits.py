@@ -40,8 +40,11 @@ def _experts(section: Gpt, layout: Layout) -> Iterator[str]:
         return
     if part.num_experts % layout.ep:
         yield f"{part.num_experts} experts cannot be dealt out to {layout.ep} expert-parallel ranks"
-    if part.intermediate_size % layout.etp:
-        yield f"the expert width {part.intermediate_size} cannot be split over {layout.etp} ranks"
+    for width in (part.intermediate_size, *(each.intermediate_size for each in part.sets.values())):
+        if width % layout.etp:
+            yield f"the expert width {width} cannot be split over {layout.etp} ranks"
+    if part.shared is not None and part.shared.width % layout.tp:
+        yield f"the shared expert's width {part.shared.width} cannot be split over {layout.tp} tensor-parallel ranks"
     if layout.tp > 1 and not layout.sequence_parallel:
         yield f"experts with tp {layout.tp} need sequence parallelism"
 

@@ -31,6 +31,8 @@ def of_feed_forward(section: Gpt, kind: str, setting: Setting) -> int:
         parts.append(_dense(layer.ffn.dense.intermediate_size, hidden, setting) - gone)
     if layer.ffn.experts is not None:
         parts.append(_experts(layer.ffn.experts, hidden, setting) - gone)
+        if layer.ffn.experts.shared is not None:
+            parts.append(_dense(layer.ffn.experts.shared.width, hidden, setting) - gone)
     return 2 * stream * setting.element + max(parts)
 
 

@@ -62,8 +62,10 @@ def _messages(section: Gpt, kind: str, setting: Setting) -> Iterator[Message]:
     residual = tokens.whole * section.config.hidden_size * setting.element
     if layout.tp > 1:
         yield from attention_messages(layer.attention, residual, section.config.hidden_size, setting)
-        if layer.ffn.dense is not None:
-            yield from tensor_parallel("dense", residual, setting)
+        shared = None if layer.ffn.experts is None else layer.ffn.experts.shared
+        for branch in (layer.ffn.dense, shared):
+            if branch is not None:
+                yield from tensor_parallel("dense", residual, setting)
     if layout.cp > 1 and layer.attention is not None:
         gathered = setting.micro_batch * setting.seq * _sent_by_token(layer.attention, layout.tp)
         yield Message("core_attention", "all_gather", "cp", gathered * setting.element)

@@ -23,9 +23,9 @@ ALL = ("vision_tower", "embed_vision", "language_model")
 
 @frozen
 class Case:
-    """images: of each sample. trains: nodes. model: `experts`, `dense`, `capped` (dense, scores too), `latent` (dense), or
-    `delta` (nets, and gated attention). by_blocks: attention goes block by block, as it does on longer sequences than
-    fit these tests.
+    """images: of each sample. trains: nodes. model: `experts`, `dense`, `capped` (dense, scores too), `latent` (dense),
+    `delta` (nets, and gated attention); `shared` and `sets` are experts with what else mixtures have. by_blocks:
+    attention goes block by block, as it does on longer sequences than fit these tests.
     """
 
     name: str
@@ -42,6 +42,19 @@ class Case:
 SP: dict[str, Any] = {"tp": 2, "sequence_parallel": True}
 DECODER = ("language_model",)
 FROZEN_TOWER = ("embed_vision", "language_model")
+EXPERTS = "nodes.language_model.layers.every.ffn.experts"
+OVERRIDES = {
+    "capped": ("nodes.language_model.layers.every.attention.softcap=2.0",),
+    "shared": (
+        f"{EXPERTS}.shared={{intermediate_size: 28, count: 2, gate: sigmoid}}",
+        f"{EXPERTS}.router={{score: sigmoid, bias: learned_correction, groups: 4, group_top_k: 2, scaling: 2.5}}",
+    ),
+    "sets": (
+        f"{EXPERTS}.sets={{pictures: {{tokens: [image], intermediate_size: 48}}}}",
+        f"{EXPERTS}.top_k=1",
+        f"{EXPERTS}.router={{score: sigmoid, renormalise: false, apply: input}}",
+    ),
+}
 AGAIN: dict[str, Any] = {"recompute": "selective"}
 ALONE = (
     Case("plain"),
@@ -54,6 +67,9 @@ ALONE = (
     Case("projector alone bf16", trains=("embed_vision",), precision="bf16", model="dense"),
     Case("tower alone", trains=("vision_tower",), images=1),
     Case("no images", images=0, micro_batch=3, seq=64),
+    Case("shared expert", model="shared", seq=160),
+    Case("shared expert bf16", model="shared", precision="bf16", seq=224, trains=DECODER),
+    Case("sets of experts", model="sets", seq=176, trains=DECODER),
     Case("attention again", Layout(**AGAIN), seq=256),
     Case("attention again bf16", Layout(**AGAIN), precision="bf16", model="dense", trains=FROZEN_TOWER),
     Case("experts again", Layout(recompute_modules=("moe",), **AGAIN), precision="bf16", micro_batch=1),
@@ -124,13 +140,12 @@ def graph_of(model: str) -> Graph:
     }
     text["kinds"]["sliding_attention"] |= {"head_dim": 16, "num_key_value_heads": 4}
     text["kinds"]["full_attention"] |= {"head_dim": 32, "num_key_value_heads": 2}
-    if model == "experts":
+    if model not in ("dense", "capped"):
         text |= {"moe_intermediate_size": 48, "num_experts": 8, "top_k_experts": 2}
     else:
         text |= {"enable_moe_block": False, "attention_k_eq_v": False}
         text |= dict.fromkeys(("moe_intermediate_size", "num_experts", "top_k_experts"))
-    softcap = ("nodes.language_model.layers.every.attention.softcap=2.0",) if model == "capped" else ()
-    graph = load(SPECS / "gemma4_vl.yaml", hf=config | {"text_config": text}, overrides=softcap)
+    graph = load(SPECS / "gemma4_vl.yaml", hf=config | {"text_config": text}, overrides=OVERRIDES.get(model, ()))
     return _with_delta_nets(graph) if model == "delta" else graph
 
 
