@@ -16,6 +16,7 @@ PARTS = {
     "pixel shuffle, query and key norms, experts stored one by one": ("internvl", "internvl_qwen3_moe"),
     "biases of queries, keys and values, tied embeddings": ("internvl",),
     "clips and pictures in grids through one tower, positions in time, height and width": ("qwen2_5_vl",),
+    "parts of two checkpoints, a projector of our own": ("compose_your_own",),
     "pictures of any size, merged by the projector, interrupted by text": ("mistral3",),
 }
 WRONG = {
@@ -26,6 +27,7 @@ WRONG = {
         ("nodes.language_model.layers.kinds.full_attention.rope.sections=[3, 2, 2]",),
     ),
     "frames at another distance": ("qwen2_5_vl", ("edges[7].grids.video.time_step=1.0",)),
+    "another activation": ("compose_your_own", ("nodes.projector.activation=relu",)),
     "another angle": ("mistral3", ("nodes.language_model.layers.kinds.full_attention.rope.theta=1e4",)),
 }
 
