@@ -19,13 +19,10 @@ PARTS = {
     "pixel shuffle, query and key norms, experts stored one by one": ("internvl", "internvl_qwen3_moe"),
     "biases of queries, keys and values, tied embeddings": ("internvl",),
     "clips and pictures in grids through one tower, positions in time, height and width": ("qwen2_5_vl",),
-<<<<<<< HEAD
     "half of a head turned in three directions, experts behind the first layer": ("glm4v_moe",),
     "levels added between layers, frames apart": ("qwen3_vl",),
     "the same class with experts": ("qwen3_vl", "qwen3_vl_30b_a3b"),
-=======
     "parts of two checkpoints, a projector of our own": ("compose_your_own",),
->>>>>>> compose
     "pictures of any size, merged by the projector, interrupted by text": ("mistral3",),
     "norms that count from one, rows averaged item by item": ("gemma3",),
     "capped scores, a prefix of picture and prompt, a token outside the vocabulary": ("paligemma2",),
@@ -43,7 +40,6 @@ WRONG = {
     ),
     "levels after other layers": ("qwen3_vl", ("edges[7].after=[0, 2]", "edges[8].after=[0, 2]")),
     "frames at another distance": ("qwen2_5_vl", ("edges[7].grids.video.time_step=1.0",)),
-<<<<<<< HEAD
     "norms that count from zero": ("gemma3", ("nodes.language_model.config.norm_weight=plain",)),
     "scores of another scale": ("gemma3", ("nodes.language_model.layers.every.attention.scale_dim=8",)),
     "pictures beyond the window": (
@@ -62,12 +58,15 @@ WRONG = {
             "nodes.language_model.layers.kinds.full_attention.rope.sections=[6, 5, 5]",
         ),
     ),
-=======
     "another activation": ("compose_your_own", ("nodes.projector.activation=relu",)),
->>>>>>> compose
     "another angle": ("mistral3", ("nodes.language_model.layers.kinds.full_attention.rope.theta=1e4",)),
 }
-WRONG |= {"scores not stretched": ("kimi_k25", ("nodes.language_model.layers.kinds.full_attention.rope.scaling.scale_scores=false",))}
+WRONG |= {
+    "scores not stretched": (
+        "kimi_k25",
+        ("nodes.language_model.layers.kinds.full_attention.rope.scaling.scale_scores=false",),
+    )
+}
 
 
 @pytest.mark.parametrize("model", PARTS.values(), ids=PARTS)
