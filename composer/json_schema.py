@@ -129,7 +129,8 @@ class _Writer:
         for name, component in sorted(components().items()):
             beside = {"component": {"const": name, "description": head["component"]["description"]}}
             body = self.section(component.config, partial=False, beside=beside)
-            body["properties"].setdefault("weights", head["weights"])
+            for key in ("weights", "checkpoint"):
+                body["properties"].setdefault(key, head[key])
             kinds.append(body)
         return {"oneOf": kinds}
 

@@ -8,7 +8,7 @@ from adapters.init.draft import Notes, Said
 from adapters.init.fields import Fields, choices, has
 from adapters.init.inspection import TEXT, Inspected
 from adapters.init.norms import norm_weight
-from adapters.init.parts import Fitted, fit
+from adapters.huggingface.fitting_parts import Fitted, fit
 from components.language.feed_forward_declaration import FeedForward, Router
 from components.language.gpt_declaration import Attention, DecoderConfig, Layer
 from components.language.rope_declaration import Rope

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from adapters.init.draft import Notes, Said
-from adapters.init.features import SAME
 from adapters.init.probe import Placed, Probe
+from adapters.parity.taken_rows import SAME
 from composer.masks import Layout, allowed, parse
 
 

@@ -7,6 +7,7 @@ from attrs import frozen
 
 from adapters.megatron.steps import (
     IN,
+    Beside,
     EmbedStep,
     Injected,
     InjectStep,
@@ -58,7 +59,9 @@ def compile_graph(graph: Graph, *, pre_process: bool, dtype: torch.dtype) -> Pro
     decoder = graph.decoder().name
     mask = _only(graph, decoder, MaskEdge)
     injects = [edge for edge in graph.edges_to(decoder) if isinstance(edge, InjectEdge)]
-    layout = MetadataLayout.for_rules(mask.rules.values(), graph.tokens, [edge.at for edge in injects])
+    groups = graph.component(decoder).token_groups
+    sets = () if groups is None else groups(graph.decoder().config).values()
+    layout = MetadataLayout.for_rules(mask.rules.values(), graph.tokens, [edge.at for edge in injects], sets)
     encoders = tuple(name for name in graph.order() if name != decoder)
     steps: list[Step] = []
     if pre_process:
@@ -118,14 +121,14 @@ def _injected(graph: Graph, edge: InjectEdge, scatters: list[ScatterEdge]) -> In
     twin = next(scatter for scatter in scatters if set(scatter.at) == set(edge.at))
     source = output_key(edge.source.owner, edge.source.port or OUT)
     tokens = tuple(graph.tokens[name] for name in edge.at)
-    return Injected(source, twin.source.owner, tokens, edge.source.owner, edge.of, twin.of)
+    return Injected(source, twin.source.owner, tokens, edge.at, edge.source.owner, edge.of, twin.of)
 
 
 def _node_step(graph: Graph, name: str) -> NodeStep:
     node = graph.nodes[name]
     edges = [edge for edge in graph.edges_to(name) if isinstance(edge, DataEdge)]
     sources: dict[str, tuple[str, ...]] = {}
-    for edge in edges:
+    for edge in (edge for edge in edges if not edge.beside):
         port = edge.target.port or IN
         sources[port] = (*sources.get(port, ()), edge.source.owner)
     upstream = [owner for owners in sources.values() for owner in owners if owner in graph.nodes]
@@ -141,7 +144,8 @@ def _node_step(graph: Graph, name: str) -> NodeStep:
         rows_from=upstream[0] if upstream else None,
         shared=not upstream and _shares_items(graph, name, implemented),
         width=int(outputs[OUT].shape[-1]),
-        packs={edge.target.port or IN: edge.pack for edge in edges if edge.pack},
+        packs={edge.target.port or IN: edge.pack for edge in edges if edge.pack and not edge.beside},
+        beside=tuple(Beside(edge.target.port or IN, edge.source.owner, edge.pack) for edge in edges if edge.beside),
         levels={
             port: (int(each.shape[0]), int(each.shape[-1])) for port, each in outputs.items() if each.type == "levels"
         },

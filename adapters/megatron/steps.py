@@ -73,6 +73,15 @@ def output_key(node: str, port: str) -> str:
     return node if port == OUT else f"{node}.{port}"
 
 
+@frozen
+class Beside:
+    """Feature rows that stand beside those of another node in one argument of a component."""
+
+    argument: str
+    owner: str
+    pack: tuple[Pack, ...] = ()
+
+
 @frozen(eq=False)
 class NodeStep:
     """Run a tower or projector; skipped where an optional input it needs is absent."""
@@ -92,6 +101,7 @@ class NodeStep:
     """Of the rows it makes."""
     packs: Mapping[str, tuple[Pack, ...]] = field(factory=dict)
     """Argument of the component: what is done to the features on their way there."""
+    beside: tuple[Beside, ...] = ()
     levels: Mapping[str, tuple[int, int]] = field(factory=dict)
     """More outputs by port: how many levels, and the width of their rows."""
 
@@ -173,7 +183,22 @@ class NodeStep:
             (owner,) = self.sources[argument]
             inputs[argument], packed = pack(inputs[argument], call.item_rows[owner], operations)
             rows = packed if owner == rows_from else rows
+        for other in self.beside:
+            self._put_beside(call, inputs, other, rows)
         return rows
+
+    def _put_beside(self, call: Call, inputs: dict[str, Any], other: Beside, rows: Tensor) -> None:
+        """Widen an argument by another node's features, of as many rows for every item."""
+        features = call.values.get(other.owner)
+        if features is None:
+            raise MissingInputError(f"{self.name} got {self.rows_from} but not {other.owner}")
+        features, packed = pack(features, call.item_rows[other.owner], other.pack)
+        if not torch.equal(rows, packed):
+            raise FeatureCountError(
+                f"{self.name}: items have {rows.tolist()} rows of {self.rows_from} and {packed.tolist()} of "
+                f"{other.owner}, which are to stand side by side"
+            )
+        inputs[other.argument] = torch.cat([inputs[other.argument], features], dim=-1)
 
     def _item_rows(self, inputs: Mapping[str, Any], rows: int) -> Tensor:
         found: Tensor = self.implementation.item_rows(self.section, rows, **inputs)
@@ -320,7 +345,8 @@ class Injected:
     placed: str
     """Node whose features fill the same placeholders."""
     tokens: tuple[int, ...]
-    node: str = ""
+    names: tuple[str, ...]
+    node: str
     """That makes the levels."""
     of: str | None = None
     """The input whose items they are; None: all of the node's."""

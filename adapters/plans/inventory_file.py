@@ -8,7 +8,7 @@ from attrs import asdict, evolve
 
 from composer.plans.inventory import EncoderCosts, Inventory, Parameter, Polynomial
 
-FORM = 1
+FORM = 2
 """Of the file and of what is counted: count up when the same graph must give another inventory."""
 
 
@@ -40,7 +40,7 @@ def _encoder(row: dict[str, Any]) -> EncoderCosts:
     fields: dict[str, Any] = {
         name: Polynomial(**value) if isinstance(value, dict) else value for name, value in row.items()
     }
-    return EncoderCosts(**fields)
+    return EncoderCosts(**fields | {"reads": tuple(fields["reads"])})
 
 
 def _stretch(parameter: Parameter) -> tuple[Any, ...]:

@@ -1,5 +1,6 @@
 """Makes an inventory: builds the composed model on the meta device, and runs its towers and projectors there."""
 
+from attrs import evolve
 from torch import nn
 
 from adapters.plans.encoder_costs import encoder_costs, estimated
@@ -17,7 +18,11 @@ def make_inventory(graph: Graph) -> Inventory:
         model = meta_model(graph, Layout())
         parameters = model_parameters(graph, model)
         problems: list[str] = []
-        encoders = [_costs(graph, name, getattr(model, name), problems) for name in model.program.encoders]
+        problems += (f"{name} encodes tiles: count them as images" for name in graph.nodes if _tiled(graph, name))
+        encoders = [
+            evolve(_costs(graph, name, getattr(model, name), problems), reads=_reads(graph, name))
+            for name in model.program.encoders
+        ]
     return Inventory(
         graph=content_hash(graph),
         name=graph.name,
@@ -26,6 +31,14 @@ def make_inventory(graph: Graph) -> Inventory:
         tied=model.program.tied,
         problems=tuple(problems),
     )
+
+
+def _tiled(graph: Graph, node: str) -> bool:
+    return getattr(graph.nodes[node].config, "tiles", None) is not None
+
+
+def _reads(graph: Graph, node: str) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(edge.source.owner for edge in graph.edges_to(node) if edge.source.owner in graph.nodes))
 
 
 def _costs(graph: Graph, node: str, module: nn.Module, problems: list[str]) -> EncoderCosts:

@@ -82,7 +82,7 @@ def training_settings(seed: int) -> Training:
     return Training(
         stages=(
             Stage("align", steps=40, trains=("projector",), lr=2e-3, warmup_steps=5),
-            Stage("all", steps=2000, trains=("all",)),
+            Stage("all", steps=1500, trains=("all",)),
         ),
         micro_batch=32,
         global_batch=32,

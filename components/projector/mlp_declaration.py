@@ -9,8 +9,6 @@ from composer.finding import Finding
 from composer.ranges import whole
 from composer.registry import Component, Port, Ports
 
-type Activation = Literal["gelu", "gelu_pytorch_tanh", "quick_gelu", "relu", "silu"]
-
 
 @frozen
 class Mlp:
@@ -19,7 +17,7 @@ class Mlp:
     in_dim: int = field(metadata={"description": "Width of the features it reads."})
     out_dim: int = field(metadata={"description": "Width of the features it makes, and between its layers."})
     depth: int = field(default=2, metadata={"description": "Linear layers; 1: no activation."})
-    activation: Activation = field(
+    activation: Literal["gelu", "gelu_pytorch_tanh", "quick_gelu", "relu", "silu"] = field(
         default="gelu", metadata={"description": "Between the layers, by transformers' name."}
     )
     bias: bool = field(default=True, metadata={"description": "Whether every layer has a bias."})

@@ -25,6 +25,14 @@ class DataEdge(Edge):
         metadata={"description": "Operations on feature rows, one after the other."},
     )
 
+    beside: bool = field(
+        default=False,
+        metadata={
+            "description": "Its feature rows stand beside those of the data edges to the same input before it: one row "
+            "of all, as wide as they are together."
+        },
+    )
+
     def aligned(self, source_rank: int, target_rank: int) -> tuple[tuple[int, int], ...]:
         """All dimensions, one by one."""
         return tuple((i, i) for i in range(min(source_rank, target_rank)))

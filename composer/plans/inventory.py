@@ -58,6 +58,7 @@ class EncoderCosts:
     size; saved_wide: further bytes kept whatever the element size (float32 statistics, indices, masks). The same three
     where it is frozen but something upstream trains: saved_frozen, saved_frozen_wide. launches: kernels of one call,
     whatever the number of items. traced: False where it could not be run, and all is estimated from its parameters.
+    reads: the nodes whose output it reads.
     """
 
     node: str
@@ -70,6 +71,7 @@ class EncoderCosts:
     saved_frozen_wide: Polynomial
     launches: int
     traced: bool
+    reads: tuple[str, ...] = ()
 
 
 @frozen

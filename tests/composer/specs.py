@@ -7,6 +7,7 @@ import specs
 from composer.emit import emit
 
 SHIPPED = sorted(Path(next(iter(specs.__path__))).glob("*.yaml"))
+GEMMA4 = next(path for path in SHIPPED if path.stem == "gemma4_vl")
 
 
 def small() -> dict[str, Any]:

@@ -81,7 +81,7 @@ def test_everything_wrong_is_said_at_once_by_path(parts: None) -> None:
         "nodes.second: no edge reads its output.",
         "nodes.second.component: unknown component 'part.towre'. Did you mean 'part.tower'?",
         "nodes.tower: tower is declared twice.",
-        "nodes.tower.colour: unknown key. Known: component, out_dim, patch_dim, weights, when.",
+        "nodes.tower.colour: unknown key. Known: checkpoint, component, out_dim, patch_dim, weights, when.",
         "nodes.tower.out_dim: an integer is expected, not the text '24'. Remove the quotes.",
         "tokens.image: image is declared twice.",
     ]

@@ -6,7 +6,7 @@ import pytest
 
 from composer import Graph, SpecError, load, loads
 from composer.decode import reader_of
-from tests.composer.specs import SHIPPED, small, written
+from tests.composer.specs import GEMMA4, SHIPPED, small, written
 
 TEXT = written(small())
 
@@ -63,7 +63,7 @@ def test_a_configuration_nobody_reads_is_an_error() -> None:
 
 
 def test_node_configurations_do_not_share_data_with_the_graphs_configuration() -> None:
-    graph = load(SHIPPED[0])
+    graph = load(GEMMA4)
     vision = graph.nodes["vision_tower"].config.config
     assert vision == graph.hf_config["vision_config"]
     vision["id2label"]["0"] = "changed"
@@ -110,7 +110,7 @@ def test_numbers_of_edges_are_those_of_the_document() -> None:
 def test_loading_imports_no_heavy_package() -> None:
     heavy = {"torch", "megatron", "transformers", "numpy", "networkx", "cattrs", "importlib.resources"}
     code = "import sys, composer; composer.load(sys.argv[1]); print(*{name.split('.')[0] for name in sys.modules})"
-    done = subprocess.run([sys.executable, "-c", code, str(SHIPPED[0])], capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-c", code, str(GEMMA4)], capture_output=True, text=True, check=True)
     assert not heavy & set(done.stdout.split())
 
 

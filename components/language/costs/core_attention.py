@@ -5,7 +5,7 @@ Legend: Q queries of this rank, S keys, B batch, N query heads and G key/value h
 
 from typing import Literal
 
-from components.language.attention_blocks import TABLE_PAIRS
+from components.language.attention_blocks import TABLE_PAIRS, capped_block
 from components.language.costs.tape import WIDE, Stored, Tape, Tokens
 from components.language.gpt_declaration import Attention
 from composer.plans.costs import Setting
@@ -14,15 +14,24 @@ PART = "attention"
 FUSED_WIDTH = 256
 """Widest head that a fused kernel of Transformer Engine takes in training; wider ones go through its unfused form."""
 
-Kernel = Literal["table", "blocks", "fused", "unfused"]
+Kernel = Literal["table", "capped", "blocks", "fused", "unfused"]
 
 
 def kernel(part: Attention, kind: str, setting: Setting) -> Kernel:
-    """table: ours with a dense mask; blocks: ours block by block; fused, unfused: Transformer Engine's."""
-    if setting.implementation == "transformer_engine" and kind in setting.fused and setting.layout.cp == 1:
+    """table, capped: ours with a dense mask; blocks: ours block by block; fused, unfused: Transformer Engine's."""
+    fused = setting.implementation == "transformer_engine" and kind in setting.fused and setting.layout.cp == 1
+    if fused and part.softcap is None:
         return "fused" if part.head_dim <= FUSED_WIDTH else "unfused"
-    tokens = Tokens.of(setting)
-    return "table" if tokens.inner * setting.seq <= TABLE_PAIRS else "blocks"
+    if Tokens.of(setting).inner * setting.seq > TABLE_PAIRS:
+        return "blocks"
+    if part.softcap is None:
+        return "table"
+    return "capped" if setting.seq // setting.layout.cp <= queries_of_block(part, setting) else "blocks"
+
+
+def queries_of_block(part: Attention, setting: Setting) -> int:
+    """Most queries whose capped scores are stored at once."""
+    return capped_block(setting.micro_batch, part.heads // setting.layout.tp, setting.seq)
 
 
 def recomputes(setting: Setting) -> bool:
@@ -43,6 +52,9 @@ def core_attention(
             tape.keep(each, PART)
         return
     used = kernel(part, kind, setting)
+    if used == "capped":
+        _capped(tape, heads, part, setting)
+        return
     tape.keep(query, PART)
     _keys_and_values(tape, key, value, part, setting, repeated=_repeats(part, used, setting))
     rows = query.own // part.head_dim
@@ -58,9 +70,24 @@ def core_attention(
         tape.new("mask as numbers", Tokens.of(setting).inner * setting.seq, PART)
 
 
+def _capped(tape: Tape, heads: tuple[Stored, Stored, Stored], part: Attention, setting: Setting) -> None:
+    """Scores behind their hyperbolic tangent, the mask that fills them, and probabilities."""
+    query, key, value = heads
+    if part.heads > part.kv_heads:
+        query = Stored.whole("queries by group", query.own)
+    tape.keep(query, PART)
+    _keys_and_values(tape, key, value, part, setting, repeated=False)
+    scores = query.own // part.head_dim * setting.seq
+    tape.new("tangents of scores", scores, PART, element=WIDE)
+    tape.new("forbidden pairs", Tokens.of(setting).inner * setting.seq, PART, element=1)
+    tape.new("softmax of scores", scores, PART, element=WIDE)
+    if tape.element != WIDE:
+        tape.new("probabilities", scores, PART)
+
+
 def _repeats(part: Attention, used: Kernel, setting: Setting) -> bool:
     """Whether key/value heads are repeated before the kernel; fused kernels and the CPU's share them."""
-    if part.heads == part.kv_heads or used == "fused":
+    if part.heads == part.kv_heads or used == "fused" or part.softcap is not None:
         return False
     return used == "unfused" or setting.device == "cuda"
 

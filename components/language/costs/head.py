@@ -35,7 +35,7 @@ def of_stage(section: Gpt, setting: Setting) -> Kept:
     tape.new("rotation", 2 * tokens.inner * num_rotation_columns(section), "masks")
     used = {kind: kernel(section.layers.kinds[kind].attention, kind, setting) for kind in kinds}
     pairs = tokens.inner * setting.seq
-    tables = sum(pairs for each in used.values() if each == "table")
+    tables = sum(pairs for each in used.values() if each in ("table", "capped"))
     metadata = tokens.all * setting.mask_fields * 4
     again = setting.layout.recompute == "full" or recomputes(setting)
     if again or "blocks" in used.values():

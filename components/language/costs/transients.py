@@ -4,7 +4,8 @@ What is kept from forward to backward is not counted here. Sizes are of the tens
 which of them live at once was read from their code.
 """
 
-from components.language.costs.core_attention import kernel
+from components.language.attention_blocks import BLOCK_QUERIES
+from components.language.costs.core_attention import kernel, queries_of_block
 from components.language.costs.experts import received
 from components.language.costs.tape import WIDE, Tokens
 from components.language.feed_forward_declaration import Experts
@@ -66,6 +67,12 @@ def _attention(layer: Layer, kind: str, setting: Setting) -> int:
     elif used == "blocks":
         # Each block's gradients of all keys and values are added to those of the blocks before.
         grads += (2 * setting.element + 2 * WIDE) * keys
+        if part.softcap is not None:
+            # Tangents and probabilities of one block, and two gradients on their way through them.
+            rows = min(queries_of_block(part, setting), BLOCK_QUERIES) * setting.micro_batch * (part.heads // tp)
+            grads += 4 * rows * setting.seq * WIDE
+    elif used == "capped":
+        grads += 2 * tokens.inner * (part.heads // tp) * setting.seq * WIDE
     return max(grads, _norm(queries, setting))
 
 

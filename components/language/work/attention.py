@@ -9,6 +9,7 @@ Source: components/language/core_attention.py, adapters/transformer_engine/causa
 from collections.abc import Iterator
 
 from components.language.attention_blocks import TABLE_PAIRS
+from components.language.costs.core_attention import kernel
 from components.language.gpt_declaration import Attention, Layer
 from components.language.work.operations import linear, norm, python, rotation, scale_free_norm
 from components.language.work.sizes import Tokens
@@ -51,7 +52,9 @@ def core_attention(part: Attention, kind: str, setting: Setting) -> Iterator[Wor
     per_pair = 4 * part.heads / layout.tp * part.head_dim * setting.micro_batch
     allowed = dict(setting.pairs).get(kind, seq * seq) / layout.cp
     fused = setting.implementation == "transformer_engine" and kind in setting.fused and layout.cp == 1
-    if fused and part.head_dim <= FUSED_HEAD_DIM:
+    if part.softcap is not None:
+        yield from _capped(part, kind, setting, per_pair, per_pair * allowed)
+    elif fused and part.head_dim <= FUSED_HEAD_DIM:
         flops = per_pair * allowed
         yield Work("core_attention", "attention", flops, 0, 3 * 6, backward=BACKWARD, model_flops=flops)
     elif fused:
@@ -67,6 +70,21 @@ def _stored_scores(part: Attention, setting: Setting, flops: float, wanted: floa
     bytes_ = setting.element * 2 * scores
     yield Work("core_attention", "gemm", flops, bytes_, 12, backward=2.0, model_flops=wanted)
     yield Work("core_attention", "elementwise", 0, bytes_ + 4 * setting.element * repeated, 4, backward=1.5)
+
+
+def _capped(part: Attention, kind: str, setting: Setting, per_pair: float, wanted: float) -> Iterator[Work]:
+    """Two batched products, and between them in float32: cast, scale, tangent, cap, mask, softmax, cast back."""
+    layout, e = setting.layout, setting.element
+    table = setting.seq**2 // layout.cp
+    blocks = kernel(part, kind, setting) == "blocks"
+    computed = table if not blocks or layout.cp > 1 else dict(setting.reached).get(kind, table)
+    scores = setting.micro_batch * part.heads / layout.tp * computed
+    again = 1.0 if blocks else 0.0
+    yield Work(
+        "core_attention", "gemm", per_pair * computed, 2 * e * scores, 8, backward=2.0 + again, model_flops=wanted
+    )
+    casts = 2 * (e + 4) if e < 4 else 0
+    yield Work("core_attention", "elementwise", 0, (42 + casts) * scores, 9 if casts else 7, backward=1.3 + again)
 
 
 def _masked(part: Attention, kind: str, setting: Setting, per_pair: float, wanted: float) -> Iterator[Work]:

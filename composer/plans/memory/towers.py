@@ -47,10 +47,19 @@ def _of_item(model: PlannedModel, encoder: EncoderCosts, rows: int, element: int
     trained = _trained_nodes(model)
     if encoder.node in trained:
         return encoder.saved(rows) * element + encoder.saved_wide(rows)
-    towers_train = any(_is_tower(model, each) and each.node in trained for each in model.inventory.encoders)
-    if towers_train and not _is_tower(model, encoder):
+    if encoder.node in _behind_trained(model):
         return encoder.saved_frozen(rows) * element + encoder.saved_frozen_wide(rows)
     return 0.0
+
+
+@cache
+def _behind_trained(model: PlannedModel) -> frozenset[str]:
+    """Towers and projectors that pass gradient on to something that trains."""
+    behind: set[str] = set()
+    for encoder in model.inventory.encoders:  # each after those it reads
+        if any(each in behind or each in _trained_nodes(model) for each in encoder.reads):
+            behind.add(encoder.node)
+    return frozenset(behind)
 
 
 @cache

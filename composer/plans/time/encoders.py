@@ -39,17 +39,18 @@ class EncoderPasses:
 
 
 def passes_of(model: PlannedModel) -> dict[str, EncoderPasses]:
-    """Of every tower and projector, in the order in which features pass them."""
+    """Of every tower and projector, each after those it reads."""
     passes: dict[str, EncoderPasses] = {}
-    upstream = False
+    learns: dict[str, bool] = {}
     for costs in model.inventory.encoders:
+        upstream = any(learns.get(each, False) for each in costs.reads)
         own = [tally for tally in model.tallies if tally.node == costs.node]
         elements, trained = sum(tally.elements for tally in own), sum(tally.trained for tally in own)
         share = trained / elements if elements else 0.0
         # Within a tower that trains, all but the first layer's gradients pass through what comes before the last.
         tower = any(tally.part == "tower" for tally in own)
         passes[costs.node] = EncoderPasses(float(upstream or (tower and share > 0)), share, tower)
-        upstream = upstream or trained > 0
+        learns[costs.node] = upstream or trained > 0
     return passes
 
 

@@ -20,7 +20,7 @@ ALL = ("vision_tower", "embed_vision", "language_model")
 
 @frozen
 class Case:
-    """images: of each sample. trains: nodes. model: `experts` or `dense`. by_blocks: attention goes block by block, as
+    """images: of each sample. trains: nodes. model: `experts`, `dense` or `capped` (dense, scores too). by_blocks: attention goes block by block, as
     it does on longer sequences than fit these tests.
     """
 
@@ -55,6 +55,9 @@ ALONE = (
     Case("experts again", Layout(recompute_modules=("moe",), **AGAIN), precision="bf16", micro_batch=1),
     Case("half again", Layout(recompute_modules=("mlp", "core_attn"), **AGAIN), trains=FROZEN_TOWER),
     Case("layers again", Layout(recompute="full"), trains=FROZEN_TOWER, seq=256),
+    Case("capped", model="capped"),
+    Case("capped bf16, frozen tower", model="capped", precision="bf16", seq=192, trains=FROZEN_TOWER),
+    Case("capped, block by block", model="capped", seq=160, by_blocks=True),
     Case("block by block", seq=224, micro_batch=1, by_blocks=True),
     Case("block by block bf16", model="dense", precision="bf16", seq=160, trains=FROZEN_TOWER, by_blocks=True),
     Case("layers again bf16", Layout(recompute="full"), precision="bf16", model="dense", images=1),
@@ -64,6 +67,7 @@ PEAKS = [case for case in ALONE if not case.by_blocks and ("vision_tower" not in
 TOGETHER = (
     Case("tp2 dense", Layout(tp=2), model="dense"),
     Case("tp2 dense bf16, frozen tower", Layout(tp=2), model="dense", precision="bf16", trains=FROZEN_TOWER, seq=256),
+    Case("tp2 capped bf16", Layout(tp=2), model="capped", precision="bf16"),
     Case("tp2sp", Layout(**SP), seq=192),
     Case("tp2sp bf16, attention again", Layout(**SP, **AGAIN), precision="bf16"),
     Case("tp2sp, odd images", Layout(**SP), micro_batch=1, images=3, model="dense"),
@@ -104,7 +108,8 @@ def graph_of(model: str) -> Graph:
     else:
         text |= {"enable_moe_block": False, "attention_k_eq_v": False}
         text |= dict.fromkeys(("moe_intermediate_size", "num_experts", "top_k_experts"))
-    return load(SPECS / "gemma4_vl.yaml", hf=config | {"text_config": text})
+    softcap = ("nodes.language_model.layers.every.attention.softcap=2.0",) if model == "capped" else ()
+    return load(SPECS / "gemma4_vl.yaml", hf=config | {"text_config": text}, overrides=softcap)
 
 
 def batch_of(case: Case, graph: Graph) -> dict[str, Tensor]:

@@ -5,14 +5,14 @@ import pytest
 from composer import Graph, load
 from composer.plans.freeze_costs import NodeCosts, node_costs
 from composer.plans.inventory import EncoderCosts, Inventory, Parameter, Polynomial
-from tests.composer.specs import SHIPPED
+from tests.composer.specs import GEMMA4
 
 NOTHING = Polynomial()
 
 
 @pytest.fixture(scope="module")
 def graph() -> Graph:
-    return load(SHIPPED[0])
+    return load(GEMMA4)
 
 
 def inventory(*, tied: bool = False, traced: float | None = None) -> Inventory:

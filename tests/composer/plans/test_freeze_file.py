@@ -20,7 +20,7 @@ from composer.plans.freeze_file import (
 from composer.plans.plan_file import Source
 from composer.stages import FreezeStage
 from tests.composer.plans.small_model import SCOPE, small_model
-from tests.composer.specs import SHIPPED
+from tests.composer.specs import GEMMA4
 
 STAGES = {
     "align": FreezeStage(("projector",)),
@@ -31,7 +31,7 @@ COSTS = NodeCosts("eye", "tower", 60, 0, 0, 0, False, 0, 120.0, 0.0)
 
 @pytest.fixture(scope="module")
 def graph() -> Graph:
-    return load(SHIPPED[0])
+    return load(GEMMA4)
 
 
 @pytest.fixture

@@ -60,8 +60,8 @@ def model(*kinds: str, trains: tuple[str, ...] | None = None, tied: bool = True)
     nothing = Polynomial()
     saved, frozen = Polynomial(linear=6), Polynomial(linear=3)
     encoders = tuple(
-        EncoderCosts(node, nothing, nothing, nothing, saved, nothing, frozen, nothing, 1, traced=True)
-        for node in ("tower", "projector")
+        EncoderCosts(node, nothing, nothing, nothing, saved, nothing, frozen, nothing, 1, traced=True, reads=reads)
+        for node, reads in (("tower", ()), ("projector", ("tower",)))
     )
     rules = {kind: parse("causal") for kind in kinds}
     inventory = Inventory("0" * 16, "made up", tuple(parameters), encoders, tied=tied)
