@@ -4,7 +4,7 @@ Legend: I items, R feature rows of one item, P patches of one item, D width of a
 Inputs with grids hold the patches of all items in a row.
 """
 
-from math import prod
+import math
 from typing import Any
 
 import torch
@@ -40,9 +40,9 @@ def encoder_inputs(
 
     Returns:
         By argument: pixels float32 [I, P, D], [I * P, D] beside grids, or as the spec says; positions int64 [I, P, 2]
-        and grids int64 [I, 3], with values; features [I * R, C] in the type of the module's parameters, and
-        `item_rows`. Where a projector puts tiles together, an item is a picture on the first canvas, and R the rows of
-        each of its tiles.
+        and grids int64 [I, 3], with values; features [I * R, C] in the type of the module's parameters, `item_rows`.
+        Where a projector puts tiles together, an item is a picture on the first canvas, and R the rows of each of its
+        tiles.
 
     Raises:
         EncoderInputsError: the spec leaves a size open that the tower does not tell.
@@ -109,7 +109,7 @@ def _patch(module: nn.Module, name: str, shape: tuple[str | int, ...]) -> tuple[
         return (projection.in_features,)
     if isinstance(projection, nn.Conv2d | nn.Conv3d):
         sizes = (projection.in_channels, *projection.kernel_size)
-        return (prod(sizes),) if len(shape) == 2 else sizes
+        return (math.prod(sizes),) if len(shape) == 2 else sizes
     raise EncoderInputsError(f"the spec gives {name} no size for {shape[1:]}, and the tower does not tell it")
 
 
