@@ -77,7 +77,7 @@ def _width_read(graph: Graph, node: str) -> int:
     width = graph.ports(edge.source.owner).outputs[edge.source.port or OUT].shape[-1]
     if not isinstance(width, int):
         raise EncoderInputsError(f"the width of what {node} reads is {width!r}: set its in_dim")
-    return width * prod(operation.width_factor for operation in edge.pack)
+    return width * math.prod(operation.width_factor for operation in edge.pack)
 
 
 def _tower_input(

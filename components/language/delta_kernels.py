@@ -20,7 +20,10 @@ from components.language.documents import Documents
 class DeltaForm(Protocol):
     """Convolution, then the rule, over rows that may hold several documents."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """Whose code it is."""
+        ...
 
     def __call__(
         self, mixed: Tensor, weight: Tensor, decay: Tensor, strength: Tensor, sizes: "Sizes", packed: Documents | None
@@ -65,8 +68,9 @@ class TorchForm:
     ) -> Tensor:
         """See `DeltaForm`; documents become rows."""
         given = (mixed, weight, decay, strength, sizes, packed)
-        found: Tensor = checkpoint(self._compute, *given, use_reentrant=False, preserve_rng_state=False)
-        return found
+        found: Any = checkpoint(self._compute, *given, use_reentrant=False, preserve_rng_state=False)
+        answer: Tensor = found
+        return answer
 
     def _compute(
         self, mixed: Tensor, weight: Tensor, decay: Tensor, strength: Tensor, sizes: Sizes, packed: Documents | None

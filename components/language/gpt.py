@@ -154,6 +154,7 @@ def block_spec(section: Gpt, context: BuildContext) -> TransformerBlockSubmodule
 
 def _core_attention(layer: Layer, kind: str, masks: DenseMasks, context: BuildContext) -> nn.Module:
     part = layer.attention
+    assert part is not None
     rule, scale, softcap = context.rules[kind], layer.score_scale, part.softcap
     dense = MaskedAttention(rule, masks, scale, context.transformer.attention_dropout, softcap)
     if context.core_attention is None or context.groups.cp.size() > 1:

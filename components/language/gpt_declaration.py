@@ -106,6 +106,7 @@ class Layer:
     @property
     def score_scale(self) -> float:
         """Factor on query·key: the attention's, times that of stretched wavelengths."""
+        assert self.attention is not None
         return self.attention.score_scale * (1.0 if self.rope is None else self.rope.score_factor)
 
 
