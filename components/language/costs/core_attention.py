@@ -20,7 +20,7 @@ Kernel = Literal["table", "capped", "blocks", "fused", "unfused"]
 def kernel(part: Attention, kind: str, setting: Setting) -> Kernel:
     """table, capped: ours with a dense mask; blocks: ours block by block; fused, unfused: Transformer Engine's."""
     fused = setting.implementation == "transformer_engine" and kind in setting.fused and setting.layout.cp == 1
-    if fused and part.softcap is None:
+    if fused and part.softcap is None and part.value_dim == part.head_dim:
         return "fused" if part.head_dim <= FUSED_WIDTH else "unfused"
     if Tokens.of(setting).inner * setting.seq > TABLE_PAIRS:
         return "blocks"
@@ -45,8 +45,7 @@ def core_attention(
 ) -> None:
     """From queries [Q, B, N, D], keys and values [Q, B, G, D] to [Q, B, N * D], which the output projection saves."""
     query, key, value = heads
-    attended = Stored.whole("attended", query.own)
-    tape.keep(attended, PART, "weights")
+    keep_attended(tape, query, part)
     if recomputes(setting):
         for each in heads:
             tape.keep(each, PART)
@@ -57,6 +56,23 @@ def core_attention(
         return
     tape.keep(query, PART)
     _keys_and_values(tape, key, value, part, setting, repeated=_repeats(part, used, setting))
+    keep_scores(tape, query, part, used, setting)
+
+
+def keep_attended(tape: Tape, query: Stored, part: Attention) -> Stored:
+    """What the output projection saves: as many rows as queries, of the width of values."""
+    attended = Stored.whole("attended", query.own // part.head_dim * part.value_dim)
+    tape.keep(attended, PART, "weights")
+    return attended
+
+
+def keep_scores(tape: Tape, query: Stored, part: Attention, used: Kernel, setting: Setting) -> None:
+    """What a kernel saves beside queries, keys and values.
+
+    On a CPU a table with values narrower than keys goes through torch's unfused form, which saves more than is said
+    here: that is no machine to plan for.
+    """
+    attended = keep_attended(tape, query, part)
     rows = query.own // part.head_dim
     if used == "unfused":
         tape.new("probabilities", rows * setting.seq, PART)
