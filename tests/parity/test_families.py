@@ -25,8 +25,8 @@ PARTS = {
     "capped scores, a prefix of picture and prompt, a token outside the vocabulary": ("paligemma2",),
     "a prefix without a window": ("paligemma",),
     "tiles put together with a row behind every line": ("llava_next",),
+    "latent attention, stretched scores, first layers dense, squares of rows": ("kimi_k25",),
 }
-PARTS |= {"latent attention, stretched scores, first layers dense, sigmoid router, squares of rows": ("kimi_k25",)}
 WRONG = {
     "another layer of the tower": ("llava", ("nodes.vision_tower.hidden_states.layers=-1",)),
     "no bias": ("internvl", ("nodes.language_model.layers.kinds.full_attention.attention.bias=false",)),
@@ -47,8 +47,11 @@ WRONG = {
         ("edges[5].rules.sliding_attention=(causal | prefix(separator)) & window(8)",),
     ),
     "another angle": ("mistral3", ("nodes.language_model.layers.kinds.full_attention.rope.theta=1e4",)),
+    "scores not stretched": (
+        "kimi_k25",
+        ("nodes.language_model.layers.kinds.full_attention.rope.scaling.scale_scores=false",),
+    ),
 }
-WRONG |= {"scores not stretched": ("kimi_k25", ("nodes.language_model.layers.kinds.full_attention.rope.scaling.scale_scores=false",))}
 
 
 @pytest.mark.parametrize("model", PARTS.values(), ids=PARTS)
