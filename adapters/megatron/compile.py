@@ -25,6 +25,7 @@ from composer import Graph
 from composer.edges import DataEdge, Edge, EmbedEdge, InjectEdge, MaskEdge, PositionEdge, ScatterEdge, ShareEdge
 from composer.graph import OUT
 from composer.items import item_groups
+from composer.levels import injected_layers
 from composer.masks import Rule
 from composer.network import upstream
 
@@ -81,15 +82,6 @@ def compile_graph(graph: Graph, *, pre_process: bool, dtype: torch.dtype) -> Pro
         modalities=_modalities(graph, decoder),
         counted=tuple(edge.at[0] for edge in graph.edges_to(decoder) if isinstance(edge, ScatterEdge)),
     )
-
-
-def injected_layers(graph: Graph) -> tuple[int, ...]:
-    """The decoder layers after which a level of features is added, the same for all inject edges."""
-    for edge in graph.edges:
-        if isinstance(edge, InjectEdge):
-            levels = graph.ports(edge.source.owner).outputs[edge.source.port or OUT].shape[0]
-            return edge.layers(int(levels))
-    return ()
 
 
 def _only[E: Edge](graph: Graph, decoder: str, kind: type[E]) -> E:

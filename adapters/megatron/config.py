@@ -10,10 +10,10 @@ from megatron.core.transformer.transformer_block import get_num_layers_to_build
 from megatron.core.transformer.transformer_config import TransformerConfig
 
 from adapters.megatron import runtime
-from adapters.megatron.compile import injected_layers
 from components.build_error import BuildError
 from components.language.settings import transformer_settings
 from composer import Graph
+from composer.levels import injected_layers
 
 FREE = (
     "hidden_dropout",

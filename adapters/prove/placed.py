@@ -4,9 +4,9 @@ from collections.abc import Iterator, Sequence
 
 from attrs import frozen
 
-from adapters.megatron.compile import injected_layers
 from composer import Graph
 from composer.edges import InjectEdge, ScatterEdge
+from composer.levels import injected_layers
 
 
 @frozen

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 def _doc(text: str) -> dict[str, str]:
     return {"description": text}
 
+
 BESIDE_LATENT = ("heads", "kv_heads", "head_dim", "scale", "scale_dim", "softcap", "values", "latent")
 """What else of an attention counts where it has a latent; `values` says so itself."""
 

@@ -20,12 +20,16 @@ PARTS = {
     "biases of queries, keys and values, tied embeddings": ("internvl",),
     "clips and pictures in grids through one tower, positions in time, height and width": ("qwen2_5_vl",),
     "half of a head turned in three directions, experts behind the first layer": ("glm4v_moe",),
+    "levels added between layers, frames apart": ("qwen3_vl",),
+    "the same class with experts": ("qwen3_vl", "qwen3_vl_30b_a3b"),
+    "parts of two checkpoints, a projector of our own": ("compose_your_own",),
     "pictures of any size, merged by the projector, interrupted by text": ("mistral3",),
     "norms that count from one, rows averaged item by item": ("gemma3",),
     "capped scores, a prefix of picture and prompt, a token outside the vocabulary": ("paligemma2",),
     "a prefix without a window": ("paligemma",),
     "tiles put together with a row behind every line": ("llava_next",),
     "latent attention, stretched scores, first layers dense, squares of rows": ("kimi_k25",),
+    "gated delta nets, gates of attention's outputs, a gated expert for every token": ("qwen3_5_moe",),
 }
 WRONG = {
     "another layer of the tower": ("llava", ("nodes.vision_tower.hidden_states.layers=-1",)),
@@ -34,6 +38,7 @@ WRONG = {
         "qwen2_5_vl",
         ("nodes.language_model.layers.kinds.full_attention.rope.sections=[3, 2, 2]",),
     ),
+    "levels after other layers": ("qwen3_vl", ("edges[7].after=[0, 2]", "edges[8].after=[0, 2]")),
     "frames at another distance": ("qwen2_5_vl", ("edges[7].grids.video.time_step=1.0",)),
     "norms that count from zero": ("gemma3", ("nodes.language_model.config.norm_weight=plain",)),
     "scores of another scale": ("gemma3", ("nodes.language_model.layers.every.attention.scale_dim=8",)),
@@ -46,6 +51,14 @@ WRONG = {
         "paligemma2",
         ("edges[5].rules.sliding_attention=(causal | prefix(separator)) & window(8)",),
     ),
+    "rotation of another part": (
+        "qwen3_5_moe",
+        (
+            "nodes.language_model.layers.kinds.full_attention.rope.partial=0.5",
+            "nodes.language_model.layers.kinds.full_attention.rope.sections=[6, 5, 5]",
+        ),
+    ),
+    "another activation": ("compose_your_own", ("nodes.projector.activation=relu",)),
     "another angle": ("mistral3", ("nodes.language_model.layers.kinds.full_attention.rope.theta=1e4",)),
     "scores not stretched": (
         "kimi_k25",

@@ -29,11 +29,16 @@ BACKWARD = 2.5
 def attention_work(layer: Layer, hidden: int, kind: str, setting: Setting) -> Iterator[Work]:
     """Everything between the layer's input norm and the residual."""
     part, tokens, tp = layer.attention, Tokens.of(setting), setting.layout.tp
+    assert part is not None
     if part.latent is None:
         yield from _heads(part, hidden, setting)
     else:
         yield from latent_work(part, part.latent, hidden, setting)
     yield from core_attention(part, kind, setting)
+    if part.output_gate != "none":
+        # A gate becomes contiguous, its sigmoid, and the product.
+        gates = tokens.whole * part.heads / tp * part.head_dim
+        yield Work("attention", "elementwise", 0, 7 * setting.element * gates, 3, backward=1.5)
     yield python("attention")
     yield python("core_attention")
     yield linear("attention", tokens.whole, part.heads / tp * part.value_dim, hidden, setting)
@@ -43,7 +48,8 @@ def _heads(part: Attention, hidden: int, setting: Setting) -> Iterator[Work]:
     """Queries, keys and values, normed and rotated."""
     tokens, tp = Tokens.of(setting), setting.layout.tp
     groups, queries = part.kv_heads / tp, part.heads // part.kv_heads
-    columns = groups * (queries + (1 if part.values.keys else 2)) * part.head_dim
+    gated = part.output_gate != "none"
+    columns = groups * (queries * (2 if gated else 1) + (1 if part.values.keys else 2)) * part.head_dim
     yield linear("attention", tokens.whole, hidden, columns, setting)
     heads = tokens.whole * groups * part.head_dim
     yield Work("attention", "elementwise", 0, 2 * setting.element * heads * queries, 1)  # queries become contiguous

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from components.language.feed_forward_declaration import Experts
 from components.language.gpt_declaration import Attention, Gpt, kind_of
 from components.language.work.attention import attention_work
+from components.language.work.delta_net import delta_net_work, exchanged
 from components.language.work.feed_forward import expert_work, feed_forward_work
 from components.language.work.operations import addition, norm, python, scaling
 from components.language.work.sizes import Tokens
@@ -35,7 +36,10 @@ def _beside_experts(section: Gpt, kind: str, setting: Setting) -> Iterator[Work]
     layer, hidden = section.layers.whole(kind), section.config.hidden_size
     elements = Tokens.of(setting).split * hidden
     yield norm("norms", elements, setting)
-    yield from attention_work(layer, hidden, kind_of(kind), setting)
+    if layer.attention is None:
+        yield from delta_net_work(layer, hidden, setting)
+    else:
+        yield from attention_work(layer, hidden, kind_of(kind), setting)
     yield from feed_forward_work(layer, hidden, setting)
     if layer.norms == "sandwich":
         yield norm("norms", elements, setting)
@@ -58,11 +62,16 @@ def _messages(section: Gpt, kind: str, setting: Setting) -> Iterator[Message]:
     residual = tokens.whole * section.config.hidden_size * setting.element
     if layout.tp > 1:
         yield from attention_messages(layer.attention, residual, section.config.hidden_size, setting)
-        if layer.ffn.dense is not None:
-            yield from tensor_parallel("dense", residual, setting)
-    if layout.cp > 1:
+        shared = None if layer.ffn.experts is None else layer.ffn.experts.shared
+        for branch in (layer.ffn.dense, shared):
+            if branch is not None:
+                yield from tensor_parallel("dense", residual, setting)
+    if layout.cp > 1 and layer.attention is not None:
         gathered = setting.micro_batch * setting.seq * _sent_by_token(layer.attention, layout.tp)
         yield Message("core_attention", "all_gather", "cp", gathered * setting.element)
+    if layout.cp > 1 and layer.delta_net is not None:
+        for channels in exchanged(layer.delta_net, layout.tp):
+            yield Message("core_attention", "all_to_all", "cp", tokens.whole * channels * setting.element)
     if layer.ffn.experts is not None:
         yield from _exchange(layer.ffn.experts, tokens.split * section.config.hidden_size * setting.element, setting)
 
@@ -74,9 +83,9 @@ def _sent_by_token(part: Attention, tp: int) -> float:
     return part.kv_heads / tp * (part.head_dim + part.value_dim)
 
 
-def attention_messages(part: Attention, residual: float, hidden: int, setting: Setting) -> Iterator[Message]:
+def attention_messages(part: Attention | None, residual: float, hidden: int, setting: Setting) -> Iterator[Message]:
     """Of the tensor-parallel region: with latents, what goes in is narrower than what comes out."""
-    if part.latent is None:
+    if part is None or part.latent is None:
         yield from tensor_parallel("attention", residual, setting)
         return
     latent = part.latent
