@@ -98,8 +98,9 @@ def _renamed(cls: type["PreTrainedConfig"], key: str, value: dict[str, Any]) -> 
     model_type = value.get("model_type")
     if not isinstance(model_type, str) or model_type in CONFIG_MAPPING:
         return value
+    alone: dict[str, Any] = {key: deepcopy(value)}
     try:
-        found = getattr(cls(**{key: deepcopy(value)}), key)
+        found = getattr(cls(**alone), key)
     except (StrictDataclassError, KeyError, TypeError, ValueError):
         return value  # nor does `cls`
     return value | {"model_type": found.model_type}

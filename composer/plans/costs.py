@@ -51,14 +51,14 @@ class Saved:
 class Message:
     """A collective in the forward pass. bytes: of the whole tensor (gathered, reduced or exchanged) on one rank.
 
-    backward: how often it, or its mirror of the same size, runs again in the backward pass.
+    backward: how often it, or its mirror of the same size, runs again in the backward pass; a part of one is smaller.
     """
 
     part: str
     collective: Collective
     group: Group
     bytes: float
-    backward: int = 1
+    backward: float = 1
 
 
 @frozen

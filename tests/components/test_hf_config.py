@@ -128,6 +128,19 @@ def test_shipped_configurations_are_plain(name: str):
     }
 
 
+def test_a_text_model_published_under_another_name_is_transformers_own():
+    """With code of its own beside it, whose classes are none of transformers'."""
+    text = {"model_type": "kimi_k2", "hidden_size": 64, "num_hidden_layers": 2, "auto_map": {"AutoConfig": "a.B"}}
+    raw = {"model_type": "kimi_k25", "architectures": ["KimiK25"], "auto_map": {"AutoConfig": "a.C"}}
+    config = plain(raw | {"text_config": text | {"quantization_config": {"quant_method": "x"}, "architectures": ["B"]}})
+    assert config["text_config"]["model_type"] == "deepseek_v3"
+    assert config["text_config"]["hidden_size"] == 64
+    assert not {"auto_map", "quantization_config"} & (config.keys() | config["text_config"].keys())
+    assert config["architectures"] is config["text_config"]["architectures"] is None
+    with pytest.raises(HfConfigError, match="no model_type kimi_k3"):
+        plain(raw | {"text_config": text | {"model_type": "kimi_k3"}})
+
+
 def test_errors_say_what_is_wrong():
     text = plain(CASES["gemma4 dense"])["text_config"]
     with pytest.raises(HfConfigError, match=r"no model_type gemma4_txt; did you mean gemma4_text\?"):

@@ -7,7 +7,7 @@ import torch
 
 from adapters.prove.layouts.launching import launch
 from adapters.prove.layouts.running import collect, prepare
-from tests.distributed.graphs import VARIANTS, tiny
+from tests.distributed.graphs import FAMILIES, VARIANTS, tiny
 from tests.distributed.layouts import FAULTS, FOUR_RANKS, TWO_RANKS
 
 WORKER = "tests.distributed.worker"
@@ -17,7 +17,7 @@ WORKER = "tests.distributed.worker"
 def folder(tmp_path_factory) -> Path:
     torch.set_num_threads(1)
     folder = tmp_path_factory.mktemp("ranks")
-    for variant in VARIANTS:
+    for variant in (*VARIANTS, *FAMILIES):
         prepare(tiny(variant), folder / variant)
     return folder
 

@@ -1,14 +1,17 @@
 """What can go wrong in a layout, done on purpose."""
 
 from contextlib import contextmanager
+from functools import partial
 
 import torch
 from megatron.core import parallel_state
+from megatron.core.tensor_parallel.mappings import gather_from_sequence_parallel_region
 
 from adapters.huggingface.rank_share import Part, RankShare
 from adapters.prove.layouts.worker import PACKED
 from components.fusion.rotary import rotation as position_rotation
 from components.fusion.sequence_order import SequenceShare
+from components.language.latent_attention import LatentAttention
 
 PICTURES = ("pixel_values", "image_position_ids")
 
@@ -49,6 +52,20 @@ def _router_scales_not_summed(model):
     for name, parameter in model.named_parameters():
         if name.endswith(("input_scale", "expert_scale")):
             parameter.sequence_parallel = False
+
+
+def _latents_not_summed(model):
+    for name, parameter in model.named_parameters():
+        if name.endswith("_down_proj.weight"):
+            parameter.sequence_parallel = False
+
+
+def _shared_key_not_summed(model):
+    for module in model.modules():
+        if isinstance(module, LatentAttention):
+            module._to_all_heads = partial(
+                gather_from_sequence_parallel_region, tensor_parallel_output_grad=False, group=module.tensor_group
+            )
 
 
 def _tied_table_summed_on_one_stage_only(model):
@@ -114,6 +131,8 @@ def _no_gradient(_module, inputs, _outputs):
 MODEL_FAULTS = {
     "head_norms_not_summed": _head_norms_not_summed,
     "router_scales_not_summed": _router_scales_not_summed,
+    "latents_not_summed": _latents_not_summed,
+    "shared_key_not_summed": _shared_key_not_summed,
     "tied_table_summed_on_one_stage_only": _tied_table_summed_on_one_stage_only,
     "tower_not_summed": _tower_not_summed,
     "every_rank_encodes_all": _every_rank_encodes_all,

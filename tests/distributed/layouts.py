@@ -39,6 +39,8 @@ TWO_RANKS = (
     case("dense", "cp2_recompute_attention", cp=2, **ATTENTION),
     case("experts", "tp2sp_recompute_parts", tp=2, **SP, **EXPERTS),
     case("experts", "pp2_recompute_parts", pp=2, **EXPERTS),
+    case("latent", "tp2sp_recompute_parts", tp=2, **SP, **EXPERTS),
+    case("latent", "cp2_recompute_parts", cp=2, **EXPERTS),
 )
 FOUR_RANKS = (
     case("dense", "pp2tp2", pp=2, tp=2),
@@ -52,6 +54,7 @@ FOUR_RANKS = (
     case("experts", "ep4tp2", 2, tp=2, ep=4, **SP),
     case("dense", "tp2dp2do", 2, True, tp=2),
     case("dense", "cp4", cp=4),
+    case("latent", "cp2tp2sp", cp=2, tp=2, **SP),
 )
 # Case, what is broken (`faults.py`), and what the proof says.
 FAULTS = (
@@ -68,5 +71,7 @@ FAULTS = (
     (case("dense", "cp2_positions", cp=2), "positions_of_the_other_rank", "the loss differs"),
     (case("dense", "cp2_borders", cp=2), "borders_lost", "packed documents: the loss differs"),
     (case("experts", "pp2_borders", pp=2), "borders_lost_on_the_last_stage", "changed and must not"),
+    (case("latent", "tp2sp_latents", tp=2, **SP), "latents_not_summed", "kv_a_proj_with_mqa.weight differs"),
+    (case("latent", "tp2sp_shared_key", tp=2, **SP), "shared_key_not_summed", "kv_a_proj_with_mqa.weight differs"),
     (case("dense", "pp2_frozen", pp=2), "freezing_ignored", "tower frozen: gradient reaches vision_tower"),
 )

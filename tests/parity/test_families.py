@@ -28,9 +28,9 @@ PARTS = {
     "capped scores, a prefix of picture and prompt, a token outside the vocabulary": ("paligemma2",),
     "a prefix without a window": ("paligemma",),
     "tiles put together with a row behind every line": ("llava_next",),
+    "latent attention, stretched scores, first layers dense, squares of rows": ("kimi_k25",),
     "gated delta nets, gates of attention's outputs, a gated expert for every token": ("qwen3_5_moe",),
 }
-PARTS |= {"latent attention, stretched scores, first layers dense, sigmoid router, squares of rows": ("kimi_k25",)}
 WRONG = {
     "another layer of the tower": ("llava", ("nodes.vision_tower.hidden_states.layers=-1",)),
     "no bias": ("internvl", ("nodes.language_model.layers.kinds.full_attention.attention.bias=false",)),
@@ -60,12 +60,10 @@ WRONG = {
     ),
     "another activation": ("compose_your_own", ("nodes.projector.activation=relu",)),
     "another angle": ("mistral3", ("nodes.language_model.layers.kinds.full_attention.rope.theta=1e4",)),
-}
-WRONG |= {
     "scores not stretched": (
         "kimi_k25",
         ("nodes.language_model.layers.kinds.full_attention.rope.scaling.scale_scores=false",),
-    )
+    ),
 }
 
 
