@@ -46,6 +46,14 @@ class Node:
 class Stored:
     """How the files of a checkpoint differ from the model in transformers' memory."""
 
+    files: Literal["published", "memory"] = field(
+        default="published",
+        metadata={
+            "description": "published: names and tensors of the checkpoint that was published. memory: those of "
+            "transformers' memory (its `save_pretrained(save_original_format=False)`), where the published ones "
+            "differ by more than can be said here."
+        },
+    )
     names: dict[str, str] = field(
         factory=dict,
         metadata={
@@ -66,6 +74,10 @@ class Stored:
             "gate_proj, up_proj and down_proj of every expert. transposed: in one tensor, [E, H, 2I] and [E, I, H]. "
             "Files that hold such a tensor the other way round are read too."
         },
+    )
+    routers: Literal["plain", "transposed"] = field(
+        default="plain",
+        metadata={"description": "plain: [E, H] of a layer's router, as in memory. transposed: [H, E]."},
     )
 
 

@@ -74,7 +74,8 @@ class Component:
     can keep only one. `check` finds what is wrong with a configuration by itself; paths of its findings are relative to
     the node (`layers.order[3]`). `costs`, of a decoder, is what plans ask it; towers and projectors are run once on the
     meta device instead. `tensors` names what a node holds that is no module of its own in transformers: other nodes'
-    `weights` may begin as its do.
+    `weights` may begin as its do. `token_groups`, of a decoder, gives names of the spec's tokens
+    that its layers treat apart, by the place that names each group.
     """
 
     name: str
@@ -86,6 +87,7 @@ class Component:
     fixed_rules: Callable[[Any], Mapping[str, str]] | None = field(default=None, kw_only=True)
     check: Callable[[Any], Iterable[Finding]] | None = field(default=None, kw_only=True)
     costs: "Callable[[Any], DecoderCosts] | None" = field(default=None, kw_only=True)
+    token_groups: Callable[[Any], dict[str, tuple[str, ...]]] | None = field(default=None, kw_only=True)
     tensors: Callable[[Any], tuple[str, ...]] | None = field(default=None, kw_only=True)
 
 

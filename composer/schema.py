@@ -35,7 +35,7 @@ class HfDocument:
 
     architecture: str | tuple[str, ...] | None = _described(
         "Model class in transformers, as in `architectures` of a config.json; or a list, of which the configuration's "
-        "is used. null: none is this model, and it can be trained and saved, but not exported.",
+        "is used. With compose it may be null: the model can be trained and saved, but not exported.",
         default=None,
     )
     requires: str | None = _described("Version of transformers that has it, as in transformers>=5.23.", default=None)

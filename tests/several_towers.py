@@ -4,6 +4,7 @@ from typing import Any
 
 from transformers import Dinov2Config, SiglipVisionConfig, VoxtralEncoderConfig
 
+from adapters.huggingface.config import plain
 from composer import Builder, Graph
 
 HIDDEN, LAYERS, VOCAB, IMAGE, AUDIO = 32, 4, 96, 90, 91
@@ -24,8 +25,8 @@ def two_vision_towers(second_drops: int = 1, in_dim: int = 64) -> Graph:
     return (
         _begun("two_vision_towers", image=IMAGE)
         .input("pixel_values", "pixels", ["image", 3, SIDE, SIDE], optional=True)
-        .node("siglip", "vision.hf_tower", weights="siglip", config=siglip.to_dict(), inputs=PICTURE, out_dim=24)
-        .node("dinov2", "vision.hf_tower", weights="dinov2", config=dinov2.to_dict(), inputs=PICTURE, out_dim=40)
+        .node("siglip", "vision.hf_tower", weights="siglip", config=plain(siglip), inputs=PICTURE, out_dim=24)
+        .node("dinov2", "vision.hf_tower", weights="dinov2", config=plain(dinov2), inputs=PICTURE, out_dim=40)
         .node("projector", "projector.mlp", weights="projector", in_dim=in_dim, out_dim=HIDDEN)
         .edge("data", "pixel_values", "siglip.pixel_values")
         .edge("data", "pixel_values", "dinov2.pixel_values")
@@ -49,8 +50,8 @@ def vision_and_audio() -> Graph:
         _begun("vision_and_audio", image=IMAGE, audio=AUDIO)
         .input("pixel_values", "pixels", ["image", 3, SIDE, SIDE], optional=True)
         .input("input_features", "features", ["audio", MELS, FRAMES], optional=True)
-        .node("vision", "vision.hf_tower", weights="vision", config=siglip.to_dict(), inputs=PICTURE, out_dim=24)
-        .node("audio_tower", "vision.hf_tower", weights="audio", config=sound.to_dict(), inputs=heard, out_dim=40)
+        .node("vision", "vision.hf_tower", weights="vision", config=plain(siglip), inputs=PICTURE, out_dim=24)
+        .node("audio_tower", "vision.hf_tower", weights="audio", config=plain(sound), inputs=heard, out_dim=40)
         .node("see", "projector.mlp", weights="see", in_dim=24, out_dim=HIDDEN)
         .node("hear", "projector.mlp", weights="hear", in_dim=40, out_dim=HIDDEN, depth=1, norm="rms")
         .edge("data", "pixel_values", "vision.pixel_values")

@@ -45,11 +45,9 @@ def compose(
 
     from adapters import composed_checkpoint
     from adapters.huggingface.sources import parse_sources, sources_of
-    from adapters.huggingface.start import start_nodes
     from adapters.huggingface.start_report import plain_report, print_report
     from adapters.megatron.start import fill_nodes
-    from adapters.plans.meta_model import fake_rank, meta_model
-    from composer.plans.layout import Layout
+    from adapters.plans.meta_model import alone, start_on_meta
 
     whole, given = parse_sources(weights)
     if whole is not None:
@@ -58,8 +56,7 @@ def compose(
     stored = [composed_checkpoint.dtype_of(place) for place in sources.values()] or [torch.float32]
     chosen = stored[-1] if dtype == "checkpoint" else getattr(torch, dtype)
     if target is None:
-        with fake_rank(0, 1, Layout()):
-            start = start_nodes(meta_model(graph, Layout(), dtype=chosen), sources, write=False)
+        start = alone(start_on_meta, graph, sources, chosen)
     else:
         from adapters.megatron import build
 

@@ -23,6 +23,9 @@ NOT_CONFIGURATION = (
     "quantization_config",
 )  # of a file or of its weights, not of the model
 
+REMOTE_CODE = "auto_map"
+"""Says that classes, `architectures` among them, are those of files beside the checkpoint, not transformers'."""
+
 
 def plain(source: "str | Path | dict[str, Any] | PreTrainedConfig") -> dict[str, Any]:
     """Turn a configuration into a json-able dict: all defaults filled, per-layer values under `kinds`.
@@ -61,6 +64,8 @@ def _normalise(config: dict[str, Any]) -> dict[str, Any]:
         for key, value in config.items()
         if key not in NOT_CONFIGURATION and not str(key).startswith("_")
     }
+    if kept.pop(REMOTE_CODE, None) is not None:
+        kept["architectures"] = None
     return with_kinds(kept)
 
 

@@ -9,6 +9,7 @@ from torch import nn
 
 from adapters.huggingface.checkpoint import INDEX, SINGLE
 from adapters.huggingface.checkpoint_error import CheckpointError
+from adapters.huggingface.export_form import export_problems
 from adapters.huggingface.export_plan import Held, Planned, offers, plan
 from adapters.huggingface.export_stream import Stream
 from adapters.huggingface.ranks import Ranks, all_ranks
@@ -74,6 +75,8 @@ def _check(graph: Graph, models: Sequence[nn.Module], target_dir: Path) -> None:
     ]
     if graph.hf is None or not graph.hf_config:
         problems.append("the spec has no `hf` section or no configuration: there is no config.json to write")
+    elif graph.hf.compose is not None or not graph.hf.architectures:
+        problems += [problem for problem in export_problems(graph) if problem not in problems]
     if problems:
         raise CheckpointError(target_dir, problems)
 

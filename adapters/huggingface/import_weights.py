@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from adapters.huggingface.checkpoint import DTYPES, RowReader, Stored, read_index, reading
 from adapters.huggingface.checkpoint_error import CheckpointError
 from adapters.huggingface.loaded_names import under_known_names
+from adapters.huggingface.part_hints import part_hints
 from adapters.huggingface.rank_share import share_of
 from adapters.huggingface.weight_plan import Slot, fresh_nodes, has_weights, held_elsewhere, slots
 from composer.graph import Graph
@@ -61,7 +62,8 @@ def import_weights(model: nn.Module, source_dir: str | Path) -> Imported:
     if (other := _turned(graph, places, stored)) is not None:
         places = slots(model, other)
     if problems := list(_problems(stored, places, *others)):
-        raise CheckpointError(source_dir, problems)
+        hints = part_hints(graph, stored) if share_of(model).is_whole else ()
+        raise CheckpointError(source_dir, [*(f"look at {hint}" for hint in hints), *problems])
     used = {held_as(name, slot, stored): slot for name, slot in places.items()}
     check_aliases(source_dir, stored, places)
     for path, names in _by_file(used, stored).items():

@@ -243,8 +243,8 @@ def _check_rows(inspected: Inspected, probe: Probe | None, projector: str, notes
         )
         notes.add(
             f"nodes.{projector.rpartition('.')[2]}",
-            f"it reads [{shape}] and gives other rows, or none, for [rows, width], which is what projector.hf_module "
-            "hands it: a component of your own can reshape (docs/new-model.md)",
+            f"it reads [{shape}] and gives other rows, or none, for [rows, width]: say rows, the number that it makes of "
+            "every picture, or write a component of your own (docs/new-model.md)",
         )
 
 

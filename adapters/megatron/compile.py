@@ -60,7 +60,9 @@ def compile_graph(graph: Graph, *, pre_process: bool, dtype: torch.dtype) -> Pro
     decoder = graph.decoder().name
     mask = _only(graph, decoder, MaskEdge)
     injects = [edge for edge in graph.edges_to(decoder) if isinstance(edge, InjectEdge)]
-    layout = MetadataLayout.for_rules(mask.rules.values(), graph.tokens, [edge.at for edge in injects])
+    groups = graph.component(decoder).token_groups
+    sets = () if groups is None else groups(graph.decoder().config).values()
+    layout = MetadataLayout.for_rules(mask.rules.values(), graph.tokens, [edge.at for edge in injects], sets)
     encoders = tuple(name for name in graph.order() if name != decoder)
     steps: list[Step] = []
     if pre_process:

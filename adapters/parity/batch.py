@@ -116,7 +116,10 @@ def _span(graph: "Graph", token: str, size: Size, rows: int) -> list[int]:
         return ([slot] * (rows // size[0]) + [TEXT]) * size[0]
     if len(size) == 2 and broken:
         return ([slot] * size[1] + [TEXT]) * size[0]
-    return [slot] * rows + ([TEXT] if grids is not None else [])
+    first, last = (
+        [graph.tokens[name] for name in graph.tokens if name == f"{token}_{end}"] for end in ("start", "end")
+    )
+    return [*first, *[slot] * rows, *last, *([TEXT] if grids is not None else [])]
 
 
 def _ids(graph: "Graph", rows: list[list[int]], generator: torch.Generator) -> tuple[Tensor, Tensor]:

@@ -54,7 +54,7 @@ def _stages(pair: "Pair", run: Any, parting: Parting | None, ours: Side, oracle:
     yield wrong_masks(graph, batch, consumed, theirs)
     yield wrong_positions(graph, batch, oracle)
     if parting is not None:
-        yield wrong_part_of_layer(graph, parting, ours, oracle)
+        yield wrong_part_of_layer(graph, parting, ours, oracle, batch.attention_mask)
     else:
         with torch.no_grad():
             logits = run()[batch.attention_mask], oracle_logits(pair.oracle, batch)[batch.attention_mask]

@@ -14,14 +14,14 @@ from adapters.parity.batch import Batch, make_batch
 from adapters.parity.consumed import given_to_oracle, given_to_ours
 from adapters.parity.diagnosis import diagnose
 from adapters.parity.gradients import gradients, oracle_gradients
-from adapters.parity.oracle import build_oracle, no_progress_bars, oracle_logits, oracle_loss
+from adapters.parity.oracle import build_oracle, no_progress_bars, oracle_logits, oracle_loss, save_oracle
 from adapters.parity.report import (
     EMBEDDINGS_BOUND,
-    LOGITS_BOUND,
     LOSS_BOUND,
     Measure,
     VariantReport,
     gradient_errors,
+    logits_bound,
     mask_differences,
     relative_error,
 )
@@ -66,8 +66,7 @@ def make_pair(graph: "Graph", seed: int = 0, **overrides: Any) -> Iterator[Pair]
     oracle = build_oracle(graph, seed)
     with TemporaryDirectory(prefix="vlm-composer-parity-") as folder:
         checkpoint = Path(folder) / "oracle"
-        with no_progress_bars():
-            oracle.save_pretrained(checkpoint)
+        save_oracle(graph, oracle, checkpoint)
         batch = make_batch(graph, oracle, seed)
         ours = build(graph, dtype=torch.float32, **overrides).eval()
         import_weights(ours, checkpoint)
@@ -107,7 +106,7 @@ def measure(pair: Pair, name: str) -> VariantReport:
             mine, theirs = logits(pair.ours, pair.batch), oracle_logits(pair.oracle, pair.batch)
     except (ValueError, RuntimeError, BuildError, IndexError) as error:
         return _cannot_run(pair, name, error)
-    logits_error = Measure("logits", relative_error(mine[valid], theirs[valid]), LOGITS_BOUND)
+    logits_error = Measure("logits", relative_error(mine[valid], theirs[valid]), logits_bound(pair.graph))
     ours = given_to_ours(pair.graph, pair.ours, lambda: logits(pair.ours, pair.batch))
     given = given_to_oracle(pair.graph, pair.oracle, lambda: oracle_logits(pair.oracle, pair.batch))
     for model in (pair.ours, pair.oracle):

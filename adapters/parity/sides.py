@@ -9,7 +9,7 @@ from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import torch
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 from torch import Tensor, nn
 
 from adapters.parity.recording import Call, recording
@@ -29,6 +29,11 @@ class Heads:
     value: Tensor
     scale: float
     softcap: float | None
+
+    def at(self, valid: Tensor) -> "Heads":
+        """The same with zeros where [B, S] `valid` is False: behind the first layer padding holds anything."""
+        real = valid[:, None, :, None]
+        return evolve(self, query=self.query * real, key=self.key * real, value=self.value * real)
 
     @property
     def products(self) -> Tensor:
@@ -51,12 +56,16 @@ def our_side(graph: "Graph", model: Any, run: Callable[[], Any]) -> Side:
     """Run a composed model, all on one stage."""
     decoder = graph.decoder()
     encoders = [name for name in graph.nodes if name != decoder.name]
-    cores = {kind: f"{decoder.name}.decoder.layers.{index}.self_attention" for kind, index in _first(graph).items()}
+    halves = {kind: f"{decoder.name}.decoder.layers.{index}.self_attention" for kind, index in _first(graph).items()}
     heads: dict[str, Heads] = {}
+    running: list[str] = []  # layers of one kind, or of one rule, share what attends: the layer before it says which
     with ExitStack() as hooks:
-        for kind, path in cores.items():
-            core = model.get_submodule(path).core_attention
-            hooks.callback(core.register_forward_pre_hook(_our_heads(kind, heads)).remove)
+        for half in {id(layer.self_attention): layer.self_attention for layer in model.decoder_node.decoder.layers}.values():
+            hooks.callback(half.register_forward_pre_hook(lambda *_: running.clear()).remove)
+        for kind, path in halves.items():
+            half = model.get_submodule(path)
+            hooks.callback(half.register_forward_pre_hook(lambda *_, kind=kind: running.append(kind)).remove)
+            hooks.callback(half.core_attention.register_forward_pre_hook(_our_heads(running, heads)).remove)
         calls = hooks.enter_context(recording(model, [*encoders, decoder.name]))
         error = _failure(run)
     return Side(calls, heads, error=error)
@@ -91,8 +100,11 @@ def _first(graph: "Graph") -> dict[str, int]:
     return {kind: order.index(kind) for kind in dict.fromkeys(order)}
 
 
-def _our_heads(kind: str, seen: dict[str, Heads]) -> Callable[..., None]:
+def _our_heads(running: list[str], seen: dict[str, Heads]) -> Callable[..., None]:
     def keep(core: Any, args: tuple[Any, ...]) -> None:
+        if not running:
+            return
+        kind = running[0]
         query, key, value = (each.permute(1, 2, 0, 3) for each in args[:3])
         seen.setdefault(kind, Heads(query, key, value, core.scale, getattr(core, "softcap", None)))
 

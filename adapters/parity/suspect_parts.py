@@ -42,7 +42,9 @@ PARTS = (
 )
 
 
-def wrong_part_of_layer(graph: "Graph", parting: Parting, ours: Side, oracle: Side) -> Iterator[Suspect]:
+def wrong_part_of_layer(
+    graph: "Graph", parting: Parting, ours: Side, oracle: Side, valid: Tensor
+) -> Iterator[Suspect]:
     """Keys of the decoder's section that say what lies where the models part."""
     decoder = graph.decoder()
     sizes = f"nodes.{decoder.name}.config"
@@ -61,7 +63,8 @@ def wrong_part_of_layer(graph: "Graph", parting: Parting, ours: Side, oracle: Si
     index, module = int(found[1]), found[2]
     kind = f"nodes.{decoder.name}.layers.kinds.{order[index]}"
     if module == "self_attention.linear_proj" and parting.side == "input":
-        yield from _attention(kind, order[index], ours, oracle)
+        heads = [side.heads[order[index]].at(valid) for side in (ours, oracle) if order[index] in side.heads]
+        yield from _attention(kind, *(heads if len(heads) == 2 else (None, None)))
         return
     for side, name, key, message in PARTS:
         if (side, name) == (parting.side, module):
@@ -93,9 +96,8 @@ def _end(graph: "Graph", index: int) -> Iterator[Suspect]:
         yield Suspect(f"{kind}.output_scale", message)
 
 
-def _attention(path: str, kind: str, ours: Side, oracle: Side) -> Iterator[Suspect]:
+def _attention(path: str, mine: Heads | None, theirs: Heads | None) -> Iterator[Suspect]:
     """Rotation, norms of heads, values, scale or cap of the first layer of a kind."""
-    mine, theirs = ours.heads.get(kind), oracle.heads.get(kind)
     if mine is None or theirs is None:
         yield Suspect(
             path, "attention of these layers gives something else: compare rope, attention.scale and softcap."

@@ -58,6 +58,8 @@ TOWER_CAPS = {
     "image_size": 16,
     "patch_size": 4,
     "position_embedding_size": 32,
+    "pos_emb_height": 8,
+    "pos_emb_width": 8,
     "projector_input_dim": 48,
     "projector_output_dim": 48,
     "vision_output_dim": 48,
@@ -69,6 +71,8 @@ TOWER_CAPS = {
 }
 TEXT_WIDTHS = ("projection_dim", "hidden_size")
 """Fields of the whole model that repeat the text model's width."""
+TOWER_WIDTHS = ("projection_hidden_size",)
+"""Fields of the whole model that repeat the tower's."""
 CANVASES = "image_grid_pinpoints"
 TILE_SIDE = 3  # of a tile, in patches; an odd number, so that paddings are odd and even
 ROWS_OF_A_PICTURE = ("mm_tokens_per_image",)
@@ -99,6 +103,8 @@ def shrink(plain: dict[str, Any]) -> dict[str, Any]:
         tiny = _tiled(tiny, plain["vision_config"]["image_size"])
     if "text_config" in tiny:
         tiny |= {name: tiny["text_config"]["hidden_size"] for name in TEXT_WIDTHS if name in tiny}
+    if "vision_config" in tiny:
+        tiny |= {name: tiny["vision_config"]["hidden_size"] for name in TOWER_WIDTHS if name in tiny}
     tiny = _same_widths(plain, tiny)
     return _move_tokens(tiny, plain.get("text_config", plain).get("vocab_size"))
 
@@ -251,8 +257,12 @@ def _shared_out(kind: dict[str, Any], *, fixed: bool) -> dict[str, Any]:
     exact = [section * pairs / sum(sections) for section in sections]
     small = [int(each) for each in exact]
     by_rest = sorted(range(len(small)), key=lambda index: small[index] - exact[index])
-    for index in by_rest[: pairs - sum(small)]:
-        small[index] += 1
+    # Sections of one length stay so where that is possible: axes may take turns.
+    alike = [[other for other in by_rest if sections[other] == sections[index]] for index in by_rest]
+    for group in [*alike, *([index] for index in by_rest)]:
+        if len(group) <= pairs - sum(small) and all(small[index] < exact[index] for index in group):
+            for index in group:
+                small[index] += 1
     return {"head_dim": width, "rope": kind["rope"] | {"mrope_section": small}}
 
 

@@ -5,9 +5,10 @@ in a world, so it must not be part of one already; `alone` moves the work to a p
 """
 
 import multiprocessing
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -17,6 +18,7 @@ from torch.overrides import TorchFunctionMode
 from torch.testing._internal.distributed.fake_pg import FakeStore
 from torch.utils._device import _device_constructors
 
+from adapters.huggingface.start import Start, start_nodes
 from adapters.megatron import ComposedModel, build, runtime
 from adapters.megatron.layout import group_sizes, model_overrides
 from composer.graph import Graph
@@ -70,6 +72,16 @@ def meta_model(
     settings |= {"perform_initialization": False, "use_cpu_initialization": False, "init_model_with_meta_device": True}
     with _OnMeta():
         return build(graph, dtype=dtype, vp_stage=vp_stage, **settings)
+
+
+def start_on_meta(graph: Graph, sources: Mapping[str, Path], dtype: torch.dtype) -> Start:
+    """What would become of the tensors of nodes' checkpoints; only their headers are read.
+
+    Raises:
+        CheckpointError: a checkpoint does not fit its node.
+    """
+    with fake_rank(0, 1, Layout()):
+        return start_nodes(meta_model(graph, Layout(), dtype=dtype), sources, write=False)
 
 
 def alone[**P, R](function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from adapters.plans.inventory import inventory
 from composer.edges import MaskEdge
-from composer.levels import injected_layers
 from composer.graph import Graph
+from composer.levels import injected_layers
 from composer.plans.freeze import select
 from composer.plans.freeze_file import read_freeze_plan
 from composer.plans.inventory import Inventory

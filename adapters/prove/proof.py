@@ -143,11 +143,12 @@ def _turned(pair: Pair, placed: Placed, token: _Token, before: int) -> AbstractC
 
 
 def _allowed(pair: Pair, rule: masks.Rule) -> Tensor:
-    """[B, S, S] bool of the rule's own meaning, query by key."""
+    """[B, S, S] bool of the rule's own meaning, query by key; padding before the first token is another document."""
     names = {token: name for name, token in pair.graph.tokens.items()}
     whole = []
-    for row in pair.batch.input_ids.tolist():
-        sequence = masks.Layout(tuple(names.get(token) for token in row))
+    padding = (pair.batch.attention_mask.cumsum(-1) == 0).long().tolist()
+    for row, before in zip(pair.batch.input_ids.tolist(), padding, strict=True):
+        sequence = masks.Layout(tuple(names.get(token) for token in row), before)
         pairs = [[masks.allowed(rule, query, key, sequence) for key in range(len(row))] for query in range(len(row))]
         whole.append(pairs)
     return torch.tensor(whole)

@@ -13,10 +13,12 @@ from rich.table import Table
 from torch import nn
 
 from adapters import checkpoint_folder
+from adapters.huggingface.export_form import export_problems
 from adapters.training.collator import Collator
 from adapters.training.engine import Engine
 from adapters.training.log import RunLog, StepRecord, open_log, read_log
 from adapters.training.loop import Trainer, stage_schedule
+from adapters.training.problems import TrainingError
 from adapters.training.ranks import check_processes
 from adapters.training.run_file import Run, write_run
 from adapters.training.samples import JsonlSamples
@@ -88,6 +90,9 @@ def run(
     settings = fitted(settings, graph)
     check_settings(settings, graph)
     check_processes(settings, int(os.environ.get("WORLD_SIZE", "1")))
+    unfit = export_problems(graph)
+    if unfit:
+        console.print(_instead(unfit, settings), markup=False, highlight=False, soft_wrap=True)
     samples = JsonlSamples(data_dir / TRAINING_FILE)
     collator = make_collator(graph, settings, tokenizer_dir or tokenizer_place(graph, weights, data_dir))
     # Before the model: data is checked in a second, and building may take minutes.
@@ -108,10 +113,38 @@ def run(
     if is_first():
         write_run(run_dir, Run(int(os.environ.get("WORLD_SIZE", "1")), content_hash(graph), settings))
     records = _train(trainer, run_dir, resume, partial(open_log, run_dir, tensorboard=tensorboard, wandb=wandb))
-    engine.export(run_dir / "hf")
+    saved = run_dir / ("composed" if unfit else "hf")
+    if unfit:
+        save_composed(engine.model, graph, saved)
+    else:
+        engine.export(saved)
     if is_first():
-        collator.encoder.tokenizer.save(str(run_dir / "hf" / "tokenizer.json"))
+        collator.encoder.tokenizer.save(str(saved / "tokenizer.json"))
     return TrainingResult(engine.model, collator, tuple(records), run_dir)
+
+
+def save_composed(model: nn.Module, graph: Graph, folder: Path) -> None:
+    """A model that no class of transformers is, in our own form, in place of an earlier one."""
+    from adapters import composed_checkpoint
+    from adapters.huggingface.checkpoint import SINGLE
+
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        (folder / SINGLE).unlink(missing_ok=True)
+        composed_checkpoint.save(model, graph, folder)
+
+
+def _instead(problems: list[str], settings: Training) -> str:
+    """What is left of a run that cannot end with an export.
+
+    Raises:
+        TrainingError: nothing would be.
+    """
+    several = int(os.environ.get("WORLD_SIZE", "1")) > 1
+    if several and not settings.checkpoints.every:
+        advice = "set checkpoints.every: several processes would leave nothing else behind."
+        raise TrainingError([f"the trained model cannot be exported; {advice}", *problems])
+    words = "its checkpoints are what is left" if several else "it is saved in the run's folder `composed`"
+    return "\n  ".join([f"The trained model cannot be exported; {words}:", *problems])
 
 
 def make_engine(models: "list[ComposedModel]", settings: Training, plan: FreezePlan | None = None) -> Engine:

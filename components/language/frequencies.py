@@ -26,7 +26,8 @@ def rotation_table(section: Gpt) -> RotationTable:
             continue
         own = slice(columns.start, columns.stop)
         frequencies[own], factor = inverse_frequencies(columns.width, rope)
-        factors[own], scaled = factor, scaled or factor != 1
+        factors[own] = factor
+        scaled |= factor != 1.0
         if rope.sections is not None:
             axes[own] = torch.tensor(section_axes(rope.sections, rope.section_order), device="cpu")
     return RotationTable(frequencies, factors if scaled else None, axes if has_sections(section) else None)

@@ -16,10 +16,12 @@ from torch import Tensor, nn
 
 from components.build_error import BuildError
 from components.context import BuildContext, CoreAttention
+from components.fusion.rank_tokens import RankTokens
 from components.fusion.rotary import RotationTable
 from components.language.core_attention import DenseMasks, MaskedAttention
 from components.language.decoder_layer import attention_spec, delta_net_spec, layer_spec
 from components.language.documents import PackedDocuments
+from components.language.expert_sets import SetPlace
 from components.language.frequencies import rotation_table
 from components.language.gpt_declaration import Gpt, Layer, kind_of, layer_kinds
 from components.language.injection import Injection
@@ -139,8 +141,10 @@ def block_spec(section: Gpt, context: BuildContext) -> TransformerBlockSubmodule
         else:
             core = _core_attention(layer, kind, masks, context)
             mixers[kind] = attention_spec(layer, columns[kind], core)
+    tokens = RankTokens.of(context.groups, sequence_parallel=context.transformer.sequence_parallel)
+    place = SetPlace(context.layout.set_field, tokens) if context.layout.sets else None
     for name in dict.fromkeys(section.layers.names):
-        specs[name] = layer_spec(section.layers.whole(name), mixers[kind_of(name)])
+        specs[name] = layer_spec(section.layers.whole(name), mixers[kind_of(name)], place)
     stage = {"vp_stage": context.vp_stage, "pp_rank": context.groups.pp.rank()}
     first = get_transformer_layer_offset(context.transformer, **stage)
     count = get_num_layers_to_build(context.transformer, **stage)

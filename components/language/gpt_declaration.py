@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Literal
 from attrs import evolve, field, frozen
 
 from components.language.delta_net_declaration import DeltaNet, check_delta_net
-from components.language.feed_forward_declaration import FeedForward, check_feed_forward
+from components.language.feed_forward_declaration import ExpertSet, FeedForward, check_feed_forward
 from components.language.latent_declaration import Latent, check_latent
 from components.language.rope_declaration import Rope, check_rope
 from components.language.rotation_columns import has_sections, rotating_dim
@@ -340,6 +340,23 @@ def has_experts(section: Gpt) -> bool:
     return any(ffn.experts is not None for ffn in section.layers.feed_forwards.values())
 
 
+def _expert_sets(section: Gpt) -> dict[str, ExpertSet]:
+    """The sets of experts but the first; all layers have the same mixture."""
+    mixtures = (ffn.experts for ffn in section.layers.feed_forwards.values())
+    return next((part.sets for part in mixtures if part is not None), {})
+
+
+def set_names(section: Gpt) -> tuple[str, ...]:
+    """Names of the sets of experts but the first."""
+    return tuple(_expert_sets(section))
+
+
+def token_groups(section: Gpt) -> dict[str, tuple[str, ...]]:
+    """Tokens of each set of experts but the first, by the place that names them."""
+    place = next((path for path, ffn in section.layers.feed_forwards.items() if ffn.experts is not None), "")
+    return {f"{place}.experts.sets.{name}.tokens": each.tokens for name, each in _expert_sets(section).items()}
+
+
 def _costs(config: Gpt) -> "DecoderCosts":
     from components.language.costs.decoder import GptCosts
 
@@ -362,4 +379,5 @@ GPT = Component(
     fixed_rules=fixed_rules,
     check=check,
     costs=_costs,
+    token_groups=token_groups,
 )

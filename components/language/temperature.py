@@ -1,4 +1,4 @@
-"""Queries that grow with their position. Legend: S sequence, of all context ranks; Q queries, B batch, N heads, D width."""
+"""Queries that grow with their position. Legend: S tokens of all context ranks, Q queries, B rows, N heads, D width."""
 
 import torch
 from torch import Tensor

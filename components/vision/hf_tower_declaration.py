@@ -95,7 +95,7 @@ class HfTower:
         kw_only=True,
         metadata={
             "key": "class",
-            "description": "Its class, in the modeling file beside the configuration; null: the one that AutoModel takes.",
+            "description": "Its class, in the modeling file beside the configuration; null: the one AutoModel takes.",
         },
     )
     out_dim: int = field(

@@ -19,6 +19,7 @@ def name_findings(wiring: Wiring) -> Iterator[Finding]:
         message = f"{graph.hf.requires!r} is no requirement: a package and versions are, as in transformers>=5.23."
         yield Finding("hf.requires", message)
     yield from _tokens(graph)
+    yield from _groups(wiring)
     yield from _inputs(wiring)
     for name in graph.nodes:
         if clash := node_clash(name, graph.tokens):
@@ -33,6 +34,19 @@ def _tokens(graph: Graph) -> Iterator[Finding]:
         other = names.setdefault(token, name)
         if other != name:
             yield Finding(f"tokens.{name}", f"{token} is the id of {other} too ({{0}}).", (f"tokens.{other}",))
+
+
+def _groups(wiring: Wiring) -> Iterator[Finding]:
+    """Tokens that layers of a decoder treat apart are tokens of the spec."""
+    for name, node in wiring.graph.nodes.items():
+        component = wiring.components.get(node.component)
+        if component is None or component.token_groups is None or node.config is None:
+            continue
+        for path, tokens in component.token_groups(node.config).items():
+            for number, token in enumerate(tokens):
+                if token not in wiring.graph.tokens:
+                    message = f"unknown token {token!r}.{suggestion(token, wiring.graph.tokens)}"
+                    yield Finding(f"nodes.{name}.{path}[{number}]", message)
 
 
 def _inputs(wiring: Wiring) -> Iterator[Finding]:

@@ -33,6 +33,8 @@ def _written(wiring: Wiring, node: str, port: Port, joints: list[Joint]) -> Iter
     items = _items_of_several(wiring, port, writers)
     for joint in writers[1:] if not items else ():
         message = f"{node}.{port.name} has two writers: {{0}} writes it too."
+        if port.type == "features":
+            message += " If its rows are to stand beside those, say beside: true."
         yield Finding(f"{joint.path}.to", message, (writers[0].path,))
     if writers or not (port.required or (joints and _kind_for(port))):  # hidden states are there anyway
         return

@@ -22,12 +22,15 @@ PARTS = {
     "half of a head turned in three directions, experts behind the first layer": ("glm4v_moe",),
     "levels added between layers, frames apart": ("qwen3_vl",),
     "the same class with experts": ("qwen3_vl", "qwen3_vl_30b_a3b"),
+    "parts of two checkpoints, a projector of our own": ("compose_your_own",),
     "pictures of any size, merged by the projector, interrupted by text": ("mistral3",),
     "norms that count from one, rows averaged item by item": ("gemma3",),
     "capped scores, a prefix of picture and prompt, a token outside the vocabulary": ("paligemma2",),
     "a prefix without a window": ("paligemma",),
     "tiles put together with a row behind every line": ("llava_next",),
+    "gated delta nets, gates of attention's outputs, a gated expert for every token": ("qwen3_5_moe",),
 }
+PARTS |= {"latent attention, stretched scores, first layers dense, sigmoid router, squares of rows": ("kimi_k25",)}
 WRONG = {
     "another layer of the tower": ("llava", ("nodes.vision_tower.hidden_states.layers=-1",)),
     "no bias": ("internvl", ("nodes.language_model.layers.kinds.full_attention.attention.bias=false",)),
@@ -48,7 +51,21 @@ WRONG = {
         "paligemma2",
         ("edges[5].rules.sliding_attention=(causal | prefix(separator)) & window(8)",),
     ),
+    "rotation of another part": (
+        "qwen3_5_moe",
+        (
+            "nodes.language_model.layers.kinds.full_attention.rope.partial=0.5",
+            "nodes.language_model.layers.kinds.full_attention.rope.sections=[6, 5, 5]",
+        ),
+    ),
+    "another activation": ("compose_your_own", ("nodes.projector.activation=relu",)),
     "another angle": ("mistral3", ("nodes.language_model.layers.kinds.full_attention.rope.theta=1e4",)),
+}
+WRONG |= {
+    "scores not stretched": (
+        "kimi_k25",
+        ("nodes.language_model.layers.kinds.full_attention.rope.scaling.scale_scores=false",),
+    )
 }
 
 

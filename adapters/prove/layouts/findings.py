@@ -8,7 +8,7 @@ from typing import Any
 
 from attrs import frozen
 
-from adapters.prove.layouts.batches import items
+from adapters.prove.layouts.batches import encoded_items
 from adapters.prove.layouts.gradient_errors import Part, relative_errors, worst
 from adapters.prove.layouts.job import Alone, Case, found_file
 from adapters.prove.layouts.who_changes import expected_changes, turns
@@ -52,19 +52,19 @@ class LayoutProof:
 def layout_proof(case: Case, graph: Graph, alone: Alone, folder: Path) -> LayoutProof:
     """Read what every rank left, and compare."""
     ranks = [json.loads(found_file(folder, case, rank).read_text("utf-8")) for rank in range(case.named.ranks)]
-    batches = tuple(_batch(name, alone, ranks) for name in alone.batches)
+    batches = tuple(_batch(graph, name, alone, ranks) for name in alone.batches)
     problems = [
         problem
         for name, batch in zip(alone.batches, batches, strict=True)
         for problem in _wrong(name, batch, alone, ranks)
     ]
-    problems += _sharing(case, batches, alone)
+    problems += _sharing(case, graph, batches, alone)
     problems += _frozen(graph, ranks)
     found, rows = _changes(graph, alone, ranks)
     return LayoutProof(case, batches, rows, (*problems, *found))
 
 
-def _batch(name: str, alone: Alone, ranks: list[dict[str, Any]]) -> BatchProof:
+def _batch(graph: Graph, name: str, alone: Alone, ranks: list[dict[str, Any]]) -> BatchProof:
     right = alone.losses[name]
     found = [rank["batches"][name] for rank in ranks]
     errors = _errors(found)
@@ -74,7 +74,7 @@ def _batch(name: str, alone: Alone, ranks: list[dict[str, Any]]) -> BatchProof:
         max((abs(each["loss"] - right) / abs(right) for each in found), key=worst),
         errors[last],
         last,
-        sum(map(items, alone.batches[name])),
+        sum(encoded_items(graph, each) for each in alone.batches[name]),
         tuple(each["encoded"] for each in found),
     )
 
@@ -95,11 +95,11 @@ def _wrong(name: str, batch: BatchProof, alone: Alone, ranks: list[dict[str, Any
         yield f"{name}: and {len(wrong) - SHOWN} more gradients differ"
 
 
-def _sharing(case: Case, batches: tuple[BatchProof, ...], alone: Alone) -> Iterator[str]:
-    """No image twice, and no rank of those that see the same batch more than its share."""
+def _sharing(case: Case, graph: Graph, batches: tuple[BatchProof, ...], alone: Alone) -> Iterator[str]:
+    """No image (or tile of one) twice, and no rank of those that see the same batch more than its share."""
     layout = case.named.layout
     for batch in batches:
-        counts = list(map(items, alone.batches[batch.name]))
+        counts = [encoded_items(graph, each) for each in alone.batches[batch.name]]
         most = sum(-(-count // (layout.tp * layout.cp)) for count in counts)
         if sum(batch.encoded) != batch.images or max(batch.encoded) > most:
             yield f"{batch.name}: {batch.images} images were encoded as {list(batch.encoded)} by the ranks"

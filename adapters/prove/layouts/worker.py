@@ -128,7 +128,7 @@ def _encoding(stages: Sequence[ComposedModel]) -> Iterator[list[int]]:
         section, implemented = graph.nodes[name].config, implementation(graph.component(name))
 
         def count(_module: nn.Module, _args: Any, kwargs: dict[str, Any], _output: Any) -> None:
-            inputs = {argument: kwargs[argument] for argument in section.inputs}
+            inputs = {argument: kwargs[argument] for argument in section.arguments}
             encoded[0] += implemented.num_items(section, **inputs)
 
         return count

@@ -6,8 +6,8 @@ from torch.testing import assert_close
 
 from adapters.deepspeed.idle_towers import IdleTowers
 from adapters.megatron import build
-from adapters.parity.oracle import build_oracle, perturb
 from adapters.parity.batch import make_batch
+from adapters.parity.oracle import build_oracle, perturb
 from tests.parity.shipped_spec import tiny_of
 
 

@@ -39,7 +39,9 @@ STRETCHED = {
 
 
 def section(**kinds: Rope | None) -> Gpt:
-    layers = {kind: Layer(Attention(4, 2, 16), FeedForward(dense=Dense(16)), rope=rope) for kind, rope in kinds.items()}
+    layers = {
+        kind: Layer(Attention(4, 2, 16), ffn=FeedForward(dense=Dense(16)), rope=rope) for kind, rope in kinds.items()
+    }
     return Gpt(DecoderConfig(len(kinds), 64, 256, 256), Layers(tuple(kinds), layers))
 
 
