@@ -109,7 +109,7 @@ def _patch(module: nn.Module, name: str, shape: tuple[str | int, ...]) -> tuple[
         return (projection.in_features,)
     if isinstance(projection, nn.Conv2d | nn.Conv3d):
         sizes = (projection.in_channels, *projection.kernel_size)
-        return (math.prod(sizes),) if len(shape) == 2 else sizes
+        return (prod(sizes),) if len(shape) == 2 else sizes
     raise EncoderInputsError(f"the spec gives {name} no size for {shape[1:]}, and the tower does not tell it")
 
 
