@@ -59,7 +59,8 @@ def mixed(branches: list[ExpertBranch], expert_input: Tensor, router_input: Tens
     for number, branch in enumerate(branches):
         own = (chosen == number).nonzero().squeeze(-1)
         made = branch(flat[own].unsqueeze(1), routed[own].unsqueeze(1))
-        output = output.index_copy(0, own, made.squeeze(1))
+        # Not index_copy, whose backward pass would keep what was made.
+        output = output.index_put((own,), made.squeeze(1))
     return output.view_as(expert_input)
 
 
