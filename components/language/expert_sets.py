@@ -31,7 +31,7 @@ class ExpertSets(nn.ModuleDict):
 
     def __init__(self, config: TransformerConfig, part: Experts, groups: ProcessGroupCollection) -> None:
         super().__init__({name: ExpertBranch(_of_width(config, width), part, groups) for name, width in _widths(part)})
-        if part.sets and config.moe_token_dispatcher_type == "allgather":
+        if part.sets and config.moe_token_dispatcher_type == "allgather":  # noqa: S105 (no password)
             raise BuildError("ranks have different numbers of tokens for a set of experts: use the alltoall dispatcher")
 
     def set_layer_number(self, layer_number: int) -> None:

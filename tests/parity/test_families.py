@@ -29,6 +29,7 @@ PARTS = {
     "norms without weights, stretched wavelengths, every layer sparse": ("llama4", "llama4"),
     "experts of pictures and of text, frames put together": ("ernie4_5_vl_moe",),
 }
+SETS = "nodes.language_model.layers.ffns.sparse.experts.sets"
 WRONG = {
     "another layer of the tower": ("llava", ("nodes.vision_tower.hidden_states.layers=-1",)),
     "no bias": ("internvl", ("nodes.language_model.layers.kinds.full_attention.attention.bias=false",)),
@@ -59,10 +60,7 @@ WRONG = {
     ),
     "text experts where pictures begin": (
         "ernie4_5_vl_moe",
-        (
-            "nodes.language_model.layers.ffns.sparse.experts.sets.vision_moe.tokens="
-            "[image, image_end, video, video_start, video_end]",
-        ),
+        (f"{SETS}.vision_moe.tokens=[image, image_end, video, video_start, video_end]",),
     ),
     "another angle": ("mistral3", ("nodes.language_model.layers.kinds.full_attention.rope.theta=1e4",)),
 }
