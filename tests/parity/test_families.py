@@ -28,14 +28,11 @@ PARTS = {
     "capped scores, a prefix of picture and prompt, a token outside the vocabulary": ("paligemma2",),
     "a prefix without a window": ("paligemma",),
     "tiles put together with a row behind every line": ("llava_next",),
-<<<<<<< HEAD
     "latent attention, stretched scores, first layers dense, squares of rows": ("kimi_k25",),
     "gated delta nets, gates of attention's outputs, a gated expert for every token": ("qwen3_5_moe",),
-=======
     "dense and sparse layers in turn, one weighted input, layers without rotation": ("llama4",),
     "norms without weights, stretched wavelengths, every layer sparse": ("llama4", "llama4"),
     "experts of pictures and of text, frames put together": ("ernie4_5_vl_moe",),
->>>>>>> experts
 }
 SETS = "nodes.language_model.layers.ffns.sparse.experts.sets"
 WRONG = {
@@ -58,7 +55,6 @@ WRONG = {
         "paligemma2",
         ("edges[5].rules.sliding_attention=(causal | prefix(separator)) & window(8)",),
     ),
-<<<<<<< HEAD
     "rotation of another part": (
         "qwen3_5_moe",
         (
@@ -67,7 +63,6 @@ WRONG = {
         ),
     ),
     "another activation": ("compose_your_own", ("nodes.projector.activation=relu",)),
-=======
     "norms of queries and keys": (
         "llama4",
         tuple(f"nodes.language_model.layers.kinds.chunked_attention.attention.{one}_norm=scale_free" for one in "qk"),
@@ -81,7 +76,6 @@ WRONG = {
         "ernie4_5_vl_moe",
         (f"{SETS}.vision_moe.tokens=[image, image_end, video, video_start, video_end]",),
     ),
->>>>>>> experts
     "another angle": ("mistral3", ("nodes.language_model.layers.kinds.full_attention.rope.theta=1e4",)),
     "scores not stretched": (
         "kimi_k25",
