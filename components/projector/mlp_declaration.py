@@ -9,6 +9,7 @@ from composer.finding import Finding
 from composer.ranges import whole
 from composer.registry import Component, Port, Ports
 
+
 @frozen
 class Mlp:
     """Linear layers with an activation between each two, fresh from the start."""
