@@ -71,6 +71,7 @@ def _build(cls: type["PreTrainedConfig"], plain: dict[str, Any]) -> "PreTrainedC
         if isinstance(value := settings.get(key), dict):
             # An AutoConfig slot is filled by whatever model_type the sub-config names; a class slot is that class.
             exact = issubclass(slot.config_class, PreTrainedConfig)
+            value = value if exact else _renamed(cls, key, value)
             named = slot.config_class if exact else _config_class(value.get("model_type", slot.model_type))
             settings[key] = _build(named, value)
     _feed_forward_kinds_back(cls, settings)
@@ -87,6 +88,21 @@ def _build(cls: type["PreTrainedConfig"], plain: dict[str, Any]) -> "PreTrainedC
         # Some classes invent per-layer values when given none; that all layers agree is then a value to give.
         config = _construct(cls, settings | {"per_layer_config": {}})
     return config
+
+
+def _renamed(cls: type["PreTrainedConfig"], key: str, value: dict[str, Any]) -> dict[str, Any]:
+    """A sub-config under transformers' name of its model, where `cls` knows one that was published before."""
+    from huggingface_hub.errors import StrictDataclassError
+    from transformers import CONFIG_MAPPING
+
+    model_type = value.get("model_type")
+    if not isinstance(model_type, str) or model_type in CONFIG_MAPPING:
+        return value
+    try:
+        found = getattr(cls(**{key: deepcopy(value)}), key)
+    except (StrictDataclassError, KeyError, TypeError, ValueError):
+        return value  # nor does `cls`
+    return value | {"model_type": found.model_type}
 
 
 def _feed_forward_kinds_back(cls: type["PreTrainedConfig"], settings: dict[str, Any]) -> None:

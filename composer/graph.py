@@ -46,6 +46,14 @@ class Node:
 class Stored:
     """How the files of a checkpoint differ from the model in transformers' memory."""
 
+    files: Literal["published", "memory"] = field(
+        default="published",
+        metadata={
+            "description": "published: names and tensors of the checkpoint that was published. memory: those of "
+            "transformers' memory (its `save_pretrained(save_original_format=False)`), where the published ones "
+            "differ by more than can be said here."
+        },
+    )
     names: dict[str, str] = field(
         factory=dict,
         metadata={
@@ -63,8 +71,13 @@ class Stored:
         default="stacked",
         metadata={
             "description": "stacked: all experts of a layer in one tensor, gate and up together, as in memory. each: "
-            "gate_proj, up_proj and down_proj of every expert. transposed: in one tensor, [E, H, 2I] and [E, I, H]."
+            "gate_proj, up_proj and down_proj of every expert. transposed: in one tensor, [E, H, 2I] and [E, I, H]. "
+            "Files that hold such a tensor the other way round are read too."
         },
+    )
+    routers: Literal["plain", "transposed"] = field(
+        default="plain",
+        metadata={"description": "plain: [E, H] of a layer's router, as in memory. transposed: [H, E]."},
     )
 
 
@@ -203,6 +216,16 @@ class Graph:
     def ports(self, node: str) -> Ports:
         """The ports of a node, from its configuration."""
         return self.component(node).ports(self.nodes[node].config)
+
+    def weight_names(self, node: str) -> tuple[str, ...]:
+        """Beginnings of the names of a node's tensors in transformers' memory, or the names themselves."""
+        weights = self.nodes[node].weights
+        if weights is None:
+            return ()
+        known = components().get(self.nodes[node].component)
+        if known is None or known.tensors is None:
+            return (weights,)
+        return tuple(f"{weights}.{tensor}" for tensor in known.tensors(self.nodes[node].config))
 
     def decoder(self) -> Node:
         """The one node whose component has the role decoder.

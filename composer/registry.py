@@ -68,11 +68,14 @@ class Component:
     `role` is `tower`, `projector` or `decoder`. `implementation` names a torch module with
     `build(config, context) -> nn.Module` and `run(module, config, **inputs) -> Tensor`; a projector's `run` is also
     given `item_rows` (how many rows each item has that it reads), and one that makes another number of rows than it
-    reads has `rows_after(config, item_rows)`. `layer_kinds`, of a decoder,
-    gives the layer kinds that need a mask rule each, in the order of their first layer; `fixed_rules` the rule, as
-    text, of those kinds that can keep only one. `check` finds what is wrong with a configuration by itself; paths of
-    its findings are relative to the node (`layers.order[3]`). `costs`, of a decoder, is what plans ask it; towers and
-    projectors are run once on the meta device instead.
+    reads has `rows_after(config, item_rows, **inputs)`. A tower whose items are not those it is given has
+    `items(config, **inputs)`, which returns its inputs item by item. `layer_kinds`, of a decoder, gives the layer kinds
+    that need a mask rule each, in the order of their first layer; `fixed_rules` the rule, as text, of those kinds that
+    can keep only one. `check` finds what is wrong with a configuration by itself; paths of its findings are relative to
+    the node (`layers.order[3]`). `costs`, of a decoder, is what plans ask it; towers and projectors are run once on the
+    meta device instead. `tensors` names what a node holds that is no module of its own in transformers: other nodes'
+    `weights` may begin as its do. `token_groups`, of a decoder, gives names of the spec's tokens
+    that its layers treat apart, by the place that names each group.
     """
 
     name: str
@@ -84,6 +87,8 @@ class Component:
     fixed_rules: Callable[[Any], Mapping[str, str]] | None = field(default=None, kw_only=True)
     check: Callable[[Any], Iterable[Finding]] | None = field(default=None, kw_only=True)
     costs: "Callable[[Any], DecoderCosts] | None" = field(default=None, kw_only=True)
+    token_groups: Callable[[Any], dict[str, tuple[str, ...]]] | None = field(default=None, kw_only=True)
+    tensors: Callable[[Any], tuple[str, ...]] | None = field(default=None, kw_only=True)
 
 
 _registered: dict[str, Component] = {}

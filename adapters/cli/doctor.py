@@ -39,7 +39,7 @@ def mark(finding: Finding) -> str:
 
 def abilities() -> list[tuple[str, bool, str]]:
     """What this machine can do: (name, can it, remark)."""
-    return [cuda(), transformer_engine(), deepspeed(), quickstart()]
+    return [cuda(), transformer_engine(), delta_kernels(), deepspeed(), quickstart()]
 
 
 def cuda() -> tuple[str, bool, str]:
@@ -59,6 +59,14 @@ def transformer_engine() -> tuple[str, bool, str]:
     has_gpu = cuda()[1]
     note = "" if installed and has_gpu else "needs a GPU" if installed else "pip install 'vlm-composer[te]'"
     return "Transformer Engine kernels", installed and has_gpu, note
+
+
+def delta_kernels() -> tuple[str, bool, str]:
+    """Whether gated delta nets run by flash-linear-attention's kernels; they run in torch too, more slowly."""
+    installed = importlib.util.find_spec("fla") is not None
+    has_gpu = cuda()[1]
+    note = "" if installed and has_gpu else "needs a GPU" if installed else "pip install 'vlm-composer[delta]'"
+    return "kernels of delta nets", installed and has_gpu, note
 
 
 def deepspeed() -> tuple[str, bool, str]:

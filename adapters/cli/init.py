@@ -6,7 +6,6 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from adapters.cli.arguments import plain_config
 from adapters.cli.failure import UsageError
 from adapters.cli.quiet import quiet
 
@@ -29,8 +28,9 @@ def init(
     for path in (out, beside):
         if path.exists() and not force:
             raise UsageError(f"{path}: is there already. Name another file (--out), or write over it (--force).")
-    config = plain_config(from_hf)
-    assert config is not None
+    from adapters.huggingface.config import plain
+
+    config = plain(str(Path(from_hf).expanduser()))
     quiet()
     from adapters.init import make
 

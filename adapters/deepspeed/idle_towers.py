@@ -13,7 +13,7 @@ import attrs
 from torch import Tensor, distributed, nn
 
 from adapters.megatron.module import ComposedModel
-from adapters.megatron.steps import Call, ScatterStep, Step, UnfilledStep
+from adapters.megatron.steps import Call, InjectStep, ScatterStep, Step, UnfilledStep
 
 NOTHING = 0.0
 """What features of a spare item count."""
@@ -31,18 +31,23 @@ class IdleTowers:
             gathered: whether modules gather parameters when they are called; otherwise frozen towers may rest.
         """
         trained = any(p.requires_grad for name in model.program.encoders for p in getattr(model, name).parameters())
-        self.needs = dict(model.program.modalities.values()) if gathered or trained else {}
-        """Node whose features are placed: the spec's inputs it needs."""
-        self.names = sorted({name for needs in self.needs.values() for name in needs})
+        self.needs: dict[str, tuple[tuple[str, ...], ...]] = {}
+        """Node whose features are placed: inputs of the spec that make it run, in each way (pictures, clips)."""
+        for owner, needs in model.program.modalities.values() if gathered or trained else ():
+            self.needs[owner] = (*self.needs.get(owner, ()), needs)
+        self.names = sorted({name for ways in self.needs.values() for needs in ways for name in needs})
         self.spare = spare or {}
         """One item of each input of the spec that a tower reads."""
-        self.idle: set[str] = set()
-        """Nodes of `needs` without data in the forward that is running."""
+        self.idle: dict[str, tuple[str, ...]] = {}
+        """Nodes of `needs` without data in the forward that is running, and the inputs that are spare."""
         steps: list[Step] = [self.fill]
         for step in model.program.steps:
             if isinstance(step, UnfilledStep):
                 steps.append(self.clear)
-            steps.append(ScatterNothing(step, self) if isinstance(step, ScatterStep) else step)
+            if isinstance(step, ScatterStep):
+                steps.append(ScatterNothing(step, self))
+            else:
+                steps.append(InjectNothing(step, self) if isinstance(step, InjectStep) else step)
         model.program = attrs.evolve(model.program, steps=tuple(steps))
 
     def held(self) -> int:
@@ -56,7 +61,7 @@ class IdleTowers:
             inputs: a micro-batch's, by name.
             items: how many pictures it has; inputs of another length are kept whole.
         """
-        for needs in self.needs.values():
+        for needs in (needs for ways in self.needs.values() for needs in ways):
             given = {name: inputs[name] for name in needs if inputs.get(name) is not None}
             if len(given) < len(needs) or needs[0] in self.spare:
                 continue
@@ -79,17 +84,17 @@ class IdleTowers:
 
     def fill(self, _model: nn.Module, call: Call) -> None:
         """First step: the spare item where an encoder has nothing to read."""
-        self.idle = {
-            owner
-            for owner, needs in self.needs.items()
-            if needs[0] in self.spare and all(call.values.get(name) is None for name in needs)
-        }
-        for owner in self.idle:
-            call.values |= {name: self.spare[name].to(call.device) for name in self.needs[owner]}
+        self.idle = {}
+        for owner, ways in self.needs.items():
+            kept = [needs for needs in ways if all(name in self.spare for name in needs)]
+            if kept and all(call.values.get(name) is None for needs in ways for name in needs):
+                self.idle[owner] = kept[0]
+        for needs in self.idle.values():
+            call.values |= {name: self.spare[name].to(call.device) for name in needs}
 
     def clear(self, _model: nn.Module, call: Call) -> None:
-        """Before placeholders are looked at: an idle encoder has filled none."""
-        call.values |= dict.fromkeys(self.idle)
+        """Before placeholders and places are looked at: an idle encoder has filled none, and was given nothing."""
+        call.values |= dict.fromkeys((*self.idle, *(name for needs in self.idle.values() for name in needs)))
 
 
 @attrs.frozen(eq=False)
@@ -111,3 +116,20 @@ class ScatterNothing:
         call.values[source] = features
         assert call.embeddings is not None
         call.embeddings = call.embeddings + NOTHING * features.sum()
+
+
+@attrs.frozen(eq=False)
+class InjectNothing:
+    """An inject step; of an idle encoder's levels, zero times their sum is added everywhere."""
+
+    step: InjectStep
+    towers: IdleTowers
+
+    def __call__(self, model: nn.Module, call: Call) -> None:
+        for block in self.step.blocks:
+            levels = call.values.get(block.source)
+            if block.placed in self.towers.idle and levels is not None:
+                assert call.embeddings is not None
+                call.embeddings = call.embeddings + NOTHING * levels.sum()
+                call.values[block.source] = None
+        self.step(model, call)

@@ -16,7 +16,15 @@ from components.hf_config import to_hf_config
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig
 
-NOT_CONFIGURATION = ("transformers_version", "dtype", "torch_dtype")  # of a file or of its weights, not of the model
+NOT_CONFIGURATION = (
+    "transformers_version",
+    "dtype",
+    "torch_dtype",
+    "quantization_config",
+)  # of a file or of its weights, not of the model
+
+REMOTE_CODE = "auto_map"
+"""Says that classes, `architectures` among them, are those of files beside the checkpoint, not transformers'."""
 
 
 def plain(source: "str | Path | dict[str, Any] | PreTrainedConfig") -> dict[str, Any]:
@@ -56,6 +64,8 @@ def _normalise(config: dict[str, Any]) -> dict[str, Any]:
         for key, value in config.items()
         if key not in NOT_CONFIGURATION and not str(key).startswith("_")
     }
+    if kept.pop(REMOTE_CODE, None) is not None:
+        kept["architectures"] = None
     return with_kinds(kept)
 
 

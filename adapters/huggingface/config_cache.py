@@ -10,7 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-FORM = 3  # of the plain dict: count up when the same config.json must give another dict
+FORM = 4  # of the plain dict: count up when the same config.json must give another dict
 
 
 def cache_dir() -> Path:

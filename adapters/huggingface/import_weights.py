@@ -5,15 +5,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import torch
-from attrs import frozen
+from attrs import evolve, frozen
 from torch import Tensor, nn
 
 from adapters.huggingface.checkpoint import DTYPES, RowReader, Stored, read_index, reading
 from adapters.huggingface.checkpoint_error import CheckpointError
 from adapters.huggingface.loaded_names import under_known_names
+from adapters.huggingface.part_hints import part_hints
 from adapters.huggingface.rank_share import share_of
 from adapters.huggingface.weight_plan import Slot, fresh_nodes, has_weights, held_elsewhere, slots
 from composer.graph import Graph
+from composer.graph import Stored as StoredNames
 
 BLOCK_BYTES = 4 * 2**20
 MAPPED_BYTES = 16 * 2**20
@@ -57,8 +59,11 @@ def import_weights(model: nn.Module, source_dir: str | Path) -> Imported:
     others = held_elsewhere(graph, share_of(model))
     known = {other for name, slot in places.items() for other in (name, *slot.aliases)} | others[0]
     stored = under_known_names(graph, read_index(source_dir), known, others[1])
+    if (other := _turned(graph, places, stored)) is not None:
+        places = slots(model, other)
     if problems := list(_problems(stored, places, *others)):
-        raise CheckpointError(source_dir, problems)
+        hints = part_hints(graph, stored) if share_of(model).is_whole else ()
+        raise CheckpointError(source_dir, [*(f"look at {hint}" for hint in hints), *problems])
     used = {held_as(name, slot, stored): slot for name, slot in places.items()}
     check_aliases(source_dir, stored, places)
     for path, names in _by_file(used, stored).items():
@@ -72,6 +77,20 @@ def import_weights(model: nn.Module, source_dir: str | Path) -> Imported:
         conversions={pair: count for pair, count in changed.items() if str(DTYPES[pair[0]]) != pair[1]},
         fresh=tuple(name for name in fresh_nodes(graph) if has_weights(model, name)),
     )
+
+
+def _turned(graph: Graph, places: dict[str, Slot], stored: dict[str, Stored]) -> Graph | None:
+    """The graph for files that hold stacks of experts the other way round than the spec says; None: they do not.
+
+    transformers, too, goes by the shapes: released files of a model may lie otherwise than those that it writes.
+    """
+    said = graph.hf.stored if graph.hf is not None and graph.hf.stored is not None else StoredNames()
+    other = {"stacked": "transposed", "transposed": "stacked"}.get(said.experts)
+    stacks = [(slot.shape, stored[name].shape) for name, slot in places.items() if slot.of_experts and name in stored]
+    turned = [found == (*shape[:-2], shape[-1], shape[-2]) != shape for shape, found in stacks if len(shape) == 3]
+    if other is None or graph.hf is None or not any(turned):
+        return None
+    return evolve(graph, hf=evolve(graph.hf, stored=evolve(said, experts=other)))
 
 
 def _problems(

@@ -21,7 +21,7 @@ from adapters.huggingface.weight_operations import (
 )
 from adapters.huggingface.weight_rows import Row, holds, parse, transposed
 from adapters.huggingface.weight_table import DECODER, GROUPED, LAYER
-from components.language.gpt_declaration import Gpt
+from components.language.gpt_declaration import Gpt, set_names
 from composer.edges.share import ShareEdge
 from composer.graph import Graph, Node
 
@@ -42,6 +42,8 @@ class Entry:
     split: int | str | None = None
     aliases: tuple[str, ...] = ()
     inside: tuple[int, int] | None = None
+    set_number: int = 0
+    """Which set of experts it is of, the first one 0."""
 
     @property
     def of_experts(self) -> bool:
@@ -105,11 +107,22 @@ def _decoder(graph: Graph, node: Node, composed_names: Sequence[str], share: Ran
 def _as_called(rows: Sequence[Row], section: Gpt) -> tuple[Row, ...]:
     """Lines with the names, and the way experts lie, of this family's memory."""
     changed = []
-    for row in rows:
+    for row in _of_sets(rows, section):
         names = tuple(tuple(renamed(name, section.names) for name in alternative) for alternative in row.names)
         called = evolve(row, names=names)
         changed.append(transposed(called) if section.transposed_experts and row.operation in TRANSPOSED else called)
     return tuple(changed)
+
+
+def _of_sets(rows: Sequence[Row], section: Gpt) -> Iterator[Row]:
+    """Lines that hold for every set of experts beside the first, once for each."""
+    for row in rows:
+        if "{s}" not in row.composed:
+            yield row
+            continue
+        for number, name in enumerate(set_names(section), start=1):
+            names = tuple(tuple(each.replace("{s}", name) for each in alternative) for alternative in row.names)
+            yield evolve(row, composed=row.composed.replace("{s}", name), names=names, set_number=number)
 
 
 def renamed(name: str, beginnings: dict[str, str]) -> str:
@@ -142,4 +155,4 @@ def _entry(row: Row, part: Any, composed: str, names: str, share: RankShare) -> 
     of_layer = LAYER_OPERATIONS.get(row.operation)
     operation = OPERATIONS[row.operation] if of_layer is None else of_layer(part, share.tensors.parts)
     aliases = tuple(name for other in others for name in other)
-    return Entry(tuple(here), first, operation, row.split, aliases, row.inside)
+    return Entry(tuple(here), first, operation, row.split, aliases, row.inside, row.set_number)

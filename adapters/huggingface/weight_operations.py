@@ -79,6 +79,12 @@ def transpose(composed: Sequence[Tensor]) -> tuple[Piece, ...]:
     return (_whole(tensor.transpose(-1, -2)),)
 
 
+def row(composed: Sequence[Tensor]) -> tuple[Piece, ...]:
+    """[N] from [1, N]."""
+    (tensor,) = composed
+    return (_whole(tensor.unsqueeze(0)),)
+
+
 def merge_gate_up(composed: Sequence[Tensor]) -> tuple[Piece, ...]:
     """[2I, H], gate rows first, from gate [I, H] and up [I, H]."""
     (tensor,) = composed
@@ -205,6 +211,7 @@ def _whole(tensor: Tensor) -> Piece:
 OPERATIONS: dict[str, Operation] = {
     "identity": identity,
     "transpose": transpose,
+    "row": row,
     "merge gate up": merge_gate_up,
     "stack experts": stack_experts,
     "stack gate up": stack_gate_up,

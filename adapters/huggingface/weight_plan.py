@@ -92,11 +92,13 @@ def held_elsewhere(graph: Graph, share: RankShare) -> tuple[set[str], tuple[str,
     if share.is_whole:
         return set(), ()
     names = {name for entry in stored_map(graph, ()) for name in (*entry.names, *entry.aliases)}
-    decoder = graph.decoder()
+    if share.first_stage:
+        return names, ()
+    decoder = graph.decoder().name
     encoders = [
-        stored_name(graph, node.weights) for node in graph.nodes.values() if node is not decoder and node.weights
+        stored_name(graph, prefix) for node in graph.nodes if node != decoder for prefix in graph.weight_names(node)
     ]
-    return names, () if share.first_stage else tuple(f"{weights}." for weights in encoders)
+    return names | set(encoders), tuple(f"{weights}." for weights in encoders)
 
 
 def _disagreements(entries: tuple[Entry, ...], tensors: dict[str, Tensor]) -> list[str]:

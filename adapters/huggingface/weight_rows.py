@@ -25,6 +25,7 @@ class Row:
     operation: str
     split: int | str | None
     inside: tuple[int, int] | None = None
+    set_number: int = 0
 
 
 def parse(table: str) -> tuple[Row, ...]:

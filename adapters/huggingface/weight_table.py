@@ -7,7 +7,8 @@ each has all of it; `E1`: expert-parallel ranks share the experts, expert-tensor
 Names may differ from family to family: a decoder's `names` say which beginnings of them, `transposed_experts` how
 experts lie.
 
-`{a,b}` is one name per item, in the order of the operation's pieces; `{e}` counts experts; `x = y` is one tensor that a
+`{a,b}` is one name per item, in the order of the operation's pieces; `{e}` counts experts, `{s}` names the sets of them
+beside the first; `x = y` is one tensor that a
 checkpoint may hold under either name, or under both. A heading names the parts of the spec that bring the lines below
 it: a field that is set, `field=value`, `not field`, joined by &.
 """
@@ -88,8 +89,15 @@ not ffn.dense & ffn.experts
     mlp.experts.router.weight                               | mlp.gate.weight                       | identity      | -
     mlp.experts.experts.local_experts.{e}.linear_fc1.weight | mlp.experts.gate_up_proj              | stack gate up | E1
     mlp.experts.experts.local_experts.{e}.linear_fc2.weight | mlp.experts.down_proj                 | stack experts | E2
-ffn.experts.router.bias=learned_correction
+ffn.experts.router.bias=learned_correction & not ffn.experts.sets
     mlp.experts.router.correction_bias                      | mlp.gate.e_score_correction_bias      | identity      | -
+ffn.experts.router.bias=learned_correction & ffn.experts.sets
+    mlp.experts.router.correction_bias                      | mlp.gate.e_score_correction_bias      | row           | -
+    mlp.expert_sets.{s}.router.correction_bias              | mlp.{s}.gate.e_score_correction_bias  | row           | -
+ffn.experts.sets
+    mlp.expert_sets.{s}.router.weight                       | mlp.{s}.gate.weight                   | identity      | -
+    mlp.expert_sets.{s}.experts.local_experts.{e}.linear_fc1.weight | mlp.{s}.experts.gate_up_proj  | stack gate up | E1
+    mlp.expert_sets.{s}.experts.local_experts.{e}.linear_fc2.weight | mlp.{s}.experts.down_proj     | stack experts | E2
 ffn.experts.shared
     mlp.shared_expert.linear_fc1.weight                   | mlp.shared_expert.{gate,up}_proj.weight | merge gate up | 0
     mlp.shared_expert.linear_fc2.weight                     | mlp.shared_expert.down_proj.weight    | identity      | 1

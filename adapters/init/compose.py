@@ -6,13 +6,14 @@ from torch import Tensor
 
 from adapters.init.decoder import decoder_node
 from adapters.init.draft import Notes, Said
-from adapters.init.features import Taken, taken_rows
 from adapters.init.fields import Fields
 from adapters.init.files import stored
 from adapters.init.inspection import TEXT, Inspected
 from adapters.init.placement import embedding_scale, mask_rule, placement_mode, positions
-from adapters.init.probe import PLACEHOLDER_KEYS, Placed, Probe, ProbeError, probe_decoder, probe_features
+from adapters.init.probe import Placed, Probe, ProbeError, probe_decoder, probe_features
 from adapters.init.projector import projector_node, takes_rows
+from adapters.parity.suspect_edges import PLACEHOLDER_KEYS
+from adapters.parity.taken_rows import Taken, taken_rows
 
 DECODER = "language_model"
 
@@ -47,6 +48,8 @@ def compose(inspected: Inspected, name: str, file: str, notes: Notes) -> dict[st
     nodes[DECODER] = decoder
     for field, value in text.unread().items():
         notes.add(f"nodes.{DECODER}", f"{TEXT}.{field} is {value}: nothing in the spec reads it; does the model?")
+    for tower in list(inspected.towers)[1:]:
+        notes.add("nodes", f"the model has one more tower, {tower}: only the first is drafted")
     prefixes = [section["weights"].value for section in nodes.values()]
     saved = stored(inspected, prefixes, notes)
     _left_over(inspected, prefixes, notes)
@@ -92,7 +95,9 @@ def _token(root: Fields, notes: Notes) -> str | None:
     for name in PLACEHOLDER_KEYS:
         if isinstance(root.config.get(name), int):
             return name
-    notes.add("tokens.image", f"the configuration has neither {' nor '.join(PLACEHOLDER_KEYS)}: write the placeholder's id")
+    notes.add(
+        "tokens.image", f"the configuration has neither {' nor '.join(PLACEHOLDER_KEYS)}: write the placeholder's id"
+    )
     return None
 
 
@@ -117,16 +122,20 @@ def _encoder(
         "weights": Said(tower, f"AutoModel makes {type(inspected.model.get_submodule(tower)).__name__} of {key}"),
         "config": f"${{hf.{key}}}",
         "inputs": _tower_inputs(inspected, probe, tower),
-        "out_dim": vision.reference("hidden_size", "embed_dim", "width") or 1,
     }
     if sizes:
         section["item_rows"] = {"sizes_in": "image_sizes", "patch": vision.reference("patch_size")}
     edges: list[Any] = [{"kind": "data", "from": name, "to": f"{node}.{name}"} for name in section["inputs"]]
     called = [name for name in inspected.between if probe is None or name in probe.calls]
     projector = called[0] if called else None
+    section["out_dim"] = _width(inspected, projector, vision, notes, f"nodes.{node}.out_dim")
     wanted = _wanted(probe, projector)
-    taken = taken_rows(inspected, probe, tower, wanted) if probe is not None and wanted is not None else None
-    _describe(section, taken, root, inspected, notes, f"nodes.{node}")
+    taken = None
+    if probe is not None and wanted is not None and tower in probe.calls:
+        items = None if sizes else len(probe.given["pixel_values"])
+        taken = taken_rows(inspected.model.get_submodule(tower), probe.calls[tower], items, wanted)
+    if probe is not None:
+        _describe(section, taken, root, inspected, notes, f"nodes.{node}")
     nodes, last = {node: section}, node
     made = projector_node(inspected, probe, projector, tower, root, notes) if projector else None
     if made is not None and projector is not None:
@@ -135,12 +144,29 @@ def _encoder(
         _check_rows(inspected, probe, projector, notes)
         pack = [{key: value for key, value in _operation(each, root)} for each in taken.operations] if taken else []
         edge = {"kind": "data", "from": node, "to": f"{last}.in"}
-        edges.append(Said(edge | {"pack": pack}, "measured: so the tower's rows become what the projector reads") if pack else edge)
+        edges.append(
+            Said(edge | {"pack": pack}, "measured: so the tower's rows become what the projector reads")
+            if pack
+            else edge
+        )
         edges += [{"kind": "data", "from": name, "to": f"{last}.{name}"} for name in made.get("inputs", {})]
     if sizes:
-        notes.add("edges, kind scatter", "if text stands between the rows of a picture (a break after each line), say interrupted: true")
+        notes.add(
+            "edges, kind scatter",
+            "if text stands between the rows of a picture (a break after each line), say interrupted: true",
+        )
     edges.append({"kind": "scatter", "from": last, "to": f"{DECODER}.embeddings", "at": ["image"]})
     return nodes, edges, inputs
+
+
+def _width(inspected: Inspected, projector: str | None, vision: Fields, notes: Notes, where: str) -> Any:
+    """Of the tower's rows: its own width, or the decoder's if nothing stands between."""
+    if projector is None:
+        return f"${{hf.{TEXT}.hidden_size}}"
+    found = vision.reference("hidden_size", "embed_dim", "width")
+    if found is None:
+        notes.add(where, "the tower's configuration has no hidden_size: write the width of its rows")
+    return found or 1
 
 
 def _wanted(probe: Probe | None, projector: str | None) -> Tensor | None:
@@ -212,11 +238,13 @@ def _check_rows(inspected: Inspected, probe: Probe | None, projector: str, notes
         return
     (_, read), *beside = probe.calls[projector].tensors().items()
     if not takes_rows(inspected.model.get_submodule(projector), read, dict(beside)):
-        shape = ", ".join(("pictures", "rows", "width")[: read.ndim]) if read.ndim == 3 else "x".join(map(str, read.shape))
+        shape = (
+            ", ".join(("pictures", "rows", "width")[: read.ndim]) if read.ndim == 3 else "x".join(map(str, read.shape))
+        )
         notes.add(
             f"nodes.{projector.rpartition('.')[2]}",
-            f"it reads [{shape}] and gives other rows, or none, for [rows, width], which is what projector.hf_module "
-            "hands it: a component of your own can reshape (docs/new-model.md)",
+            f"it reads [{shape}] and gives other rows, or none, for [rows, width]: say rows, the number that it makes of "
+            "every picture, or write a component of your own (docs/new-model.md)",
         )
 
 
@@ -244,8 +272,12 @@ def _decoder_edges(
     return [
         {"kind": "position", "from": "input_ids", "to": f"{DECODER}.rotary", **position},
         {"kind": "mask", "from": "input_ids", "to": f"{DECODER}.attention_mask", "rules": rules},
-        {"kind": "share", **ends, "when": "hf.tie_word_embeddings"},
+        *([{"kind": "share", **ends, "when": "hf.tie_word_embeddings"}] if _may_be_tied(inspected) else []),
     ]
+
+
+def _may_be_tied(inspected: Inspected) -> bool:
+    return "tie_word_embeddings" in inspected.plain
 
 
 def _left_over(inspected: Inspected, prefixes: list[str], notes: Notes) -> None:

@@ -4,12 +4,14 @@ from typing import Any
 
 from torch import Tensor
 
+from adapters.huggingface.fitting_parts import Fitted, fit
 from adapters.init.draft import Notes, Said
 from adapters.init.fields import Fields, choices, has
 from adapters.init.inspection import TEXT, Inspected
 from adapters.init.norms import norm_weight
-from adapters.init.parts import Fitted, fit
-from components.language.gpt_declaration import Attention, DecoderConfig, FeedForward, Layer, Rope, Router
+from components.language.feed_forward_declaration import FeedForward, Router
+from components.language.gpt_declaration import Attention, DecoderConfig, Layer
+from components.language.rope_declaration import Rope, Scaling
 
 SIZES = {
     "num_layers": ("num_hidden_layers",),
@@ -23,6 +25,7 @@ SIZES = {
 }
 SOFTCAPS = ("attn_logit_softcapping",)
 ROPE_NAMES = {"rope_theta": "theta", "rope_type": "type", "partial_rotary_factor": "partial"}
+SCALING_NAMES = {"original_max_position_embeddings": "original_max_positions"}
 CAPS = ("softcap", "score_softcap", "logit_softcap")  # the first that attention has is meant
 LONG_RANGE = 4096  # where a configuration names no longest sequence
 
@@ -94,9 +97,12 @@ def _attention(
     }
     module: Any = inspected.whole.get_submodule(f"{inspected.text}.layers.{index}.self_attn")
     scale, width = getattr(module, "scaling", None), fields.config["kinds"][kind].get("head_dim")
-    if isinstance(scale, float) and width and abs(scale * width**0.5 - 1) > 1e-6:
+    by = fields.config.get("query_pre_attn_scalar")
+    if by and isinstance(scale, float) and abs(scale * by**0.5 - 1) < 1e-6:
+        section["scale_dim"] = fields.reference("query_pre_attn_scalar")
+    elif isinstance(scale, float) and width and abs(scale * width**0.5 - 1) > 1e-6:
         section["scale"] = Said(scale, "self_attn.scaling")
-        fields.read.update(("query_pre_attn_scalar", "attention_multiplier"))
+        fields.read.add("attention_multiplier")
     section |= _settings("attention", Attention, fitted)
     for name in SOFTCAPS:
         if fields.config.get(name) is not None and (key := next(filter(lambda key: has(Attention, key), CAPS), None)):
@@ -123,9 +129,13 @@ def _rope(fields: Fields, kind: str, where: str, notes: Notes) -> dict[str, Any]
         notes.add(f"{where}.rope", "the configuration has no rope_parameters for these layers: theta 10000 is assumed")
         return {"theta": Said(10000.0, "assumed")}
     section: dict[str, Any] = {}
+    scaling: dict[str, Any] = {}
     for name, value in rope.items():
-        key = ROPE_NAMES.get(name, name)
-        if not has(Rope, key):
+        key, within = ROPE_NAMES.get(name, name), SCALING_NAMES.get(name, name)
+        if has(Scaling, within):
+            if value is not None:
+                scaling[within] = f"${{{fields.path}.kinds.{kind}.rope.{name}}}"
+        elif not has(Rope, key):
             if value not in (None, 1, 1.0, False):
                 notes.add(f"{where}.rope", f"rope_parameters has {name}: {value}, which no key of rope says")
         elif choices(Rope, key) and value not in choices(Rope, key):
@@ -133,9 +143,7 @@ def _rope(fields: Fields, kind: str, where: str, notes: Notes) -> dict[str, Any]
             notes.add(f"{where}.rope.{key}", f"rope_parameters says {value!r}; the decoder has {known}")
         else:
             section[key] = f"${{{fields.path}.kinds.{kind}.rope.{name}}}"
-    if section.get("partial") and rope.get("rope_type") == "default" and rope["partial_rotary_factor"] != 1:
-        notes.add(f"{where}.rope", f"{rope['partial_rotary_factor']} of each head rotates, with rope_type default")
-        del section["partial"]
+    section |= {"scaling": scaling} if scaling else {}
     return {"theta": Said(10000.0, "assumed")} | section
 
 
@@ -148,7 +156,9 @@ def _feed_forward(
         width = _size(tensors, f"{path}mlp.down_proj.weight", -1)
         section["dense"] = {"intermediate_size": fields.sized(width, tiny, "intermediate_size") or width}
     if "ffn.experts" in fitted.settings:
-        stack = next((tensors[name] for name in tensors if name.startswith(path) and name.endswith("experts.down_proj")), None)
+        stack = next(
+            (tensors[name] for name in tensors if name.startswith(path) and name.endswith("experts.down_proj")), None
+        )
         count, width = (stack.shape[0], stack.shape[-1]) if isinstance(stack, Tensor) else (0, 0)
         section["experts"] = {
             "num_experts": fields.sized(count, tiny, "num_local_experts", "num_experts", "n_routed_experts"),
@@ -185,4 +195,3 @@ def _router(fields: Fields, fitted: Fitted, where: str, notes: Notes) -> dict[st
 def _size(tensors: Any, name: str, dimension: int) -> int:
     tensor = tensors.get(name)
     return int(tensor.shape[dimension]) if isinstance(tensor, Tensor) else 0
-

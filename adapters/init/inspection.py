@@ -15,7 +15,7 @@ from torch import nn
 from adapters.init.error import InitError
 from adapters.parity.oracle import perturb
 from adapters.parity.tiny import shrink
-from components.hf_config import HfConfigError, to_hf_config
+from components.hf_config import to_hf_config
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel
@@ -80,14 +80,22 @@ def inspect_model(config: dict[str, Any]) -> Inspected:
     architecture = architecture_of(config)
     if not isinstance(config.get(TEXT), dict):
         raise InitError(f"{architecture}: the configuration has no {TEXT}: there is no decoder to compose with a tower")
+    if not config[TEXT].get("layer_types"):
+        raise InitError(
+            f"{architecture}: its {TEXT} ({config[TEXT].get('model_type')}) is no decoder with rotary positions "
+            "(no layer_types, no rope_parameters): language.gpt has no other"
+        )
     cls: Any = getattr(transformers, architecture)
     tiny = shrink(config)
-    with torch.device("meta"):
-        whole = cls._from_config(to_hf_config(config), attn_implementation="eager")  # noqa: SLF001
+    size = "model"
     try:
+        with torch.device("meta"):
+            whole = cls._from_config(to_hf_config(config), attn_implementation="eager")  # noqa: SLF001
+        size = "tiny model"
         model = cls._from_config(to_hf_config(tiny), attn_implementation="eager", dtype=torch.float32)  # noqa: SLF001
-    except (HfConfigError, ValueError, RuntimeError, TypeError) as error:
-        raise InitError(f"{architecture}: no tiny model can be made of this configuration: {error}") from error
+    except Exception as error:
+        reason = str(error).strip().splitlines()[0]
+        raise InitError(f"{architecture}: no {size} can be made of this configuration: {reason}") from error
     perturb(model, SEED)
     text = _text_model(model)
     towers = _towers(model, text)

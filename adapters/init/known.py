@@ -16,10 +16,10 @@ from composer.interpolate import get_field
 
 @frozen
 class Shipped:
-    """A spec file, the class it stands for, and the text models it takes (none: any)."""
+    """A spec file, the classes it stands for, and the text models it takes (none: any)."""
 
     path: Path
-    architecture: str
+    architectures: tuple[str, ...]
     text: tuple[str, ...]
 
 
@@ -30,8 +30,9 @@ def shipped() -> tuple[Shipped, ...]:
     found = []
     for path in sorted(Path(str(specs.__file__)).parent.glob("*.yaml")):
         section = yaml.safe_load(path.read_text(encoding="utf-8")).get("hf") or {}
-        if "architecture" in section:
-            found.append(Shipped(path, section["architecture"], tuple(section.get("text") or ())))
+        if classes := section.get("architecture"):
+            known = (classes,) if isinstance(classes, str) else tuple(classes)
+            found.append(Shipped(path, known, tuple(section.get("text") or ())))
     return tuple(found)
 
 
@@ -39,7 +40,8 @@ def known(config: dict[str, Any]) -> Shipped | None:
     """The shipped spec that stands for a plain configuration, its text model included."""
     architecture, text = architecture_of(config), (config.get(TEXT) or {}).get("model_type")
     return next(
-        (each for each in shipped() if each.architecture == architecture and (not each.text or text in each.text)), None
+        (each for each in shipped() if architecture in each.architectures and (not each.text or text in each.text)),
+        None,
     )
 
 
@@ -69,7 +71,9 @@ def _sizes(graph: Graph) -> list[str]:
     decoder = graph.decoder().config
     sizes, order = decoder.config, decoder.layers.order
     kinds = ", ".join(f"{order.count(kind)} {kind}" for kind in dict.fromkeys(order))
-    nodes = ", ".join(f"{node.name} ({getattr(node.config, 'out_dim', sizes.hidden_size)})" for node in graph.nodes.values())
+    nodes = ", ".join(
+        f"{node.name} ({getattr(node.config, 'out_dim', sizes.hidden_size)})" for node in graph.nodes.values()
+    )
     return [
         f"nodes and the width of what they make: {nodes}",
         f"decoder: {sizes.num_layers} layers ({kinds}), {sizes.vocab_size} tokens, up to {sizes.max_positions} positions",

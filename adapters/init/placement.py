@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from adapters.init.draft import Notes, Said
-from adapters.init.features import SAME
 from adapters.init.probe import Placed, Probe
+from adapters.parity.taken_rows import SAME
 from composer.masks import Layout, allowed, parse
 
 
@@ -21,14 +21,19 @@ def embedding_scale(placed: Placed, token: int, notes: Notes) -> Any:
     given, table = placed.embeddings[text].double(), placed.table[text].double()
     scale = float((given * table).sum() / (table * table).sum())
     if not _same(given, table * scale):
-        notes.add("edges, kind embed", "text embeddings are no multiple of rows of the table: something is added to them")
+        notes.add(
+            "edges, kind embed", "text embeddings are no multiple of rows of the table: something is added to them"
+        )
         return None
     width = placed.embeddings.shape[-1]
     if abs(scale - 1) < SAME:
         return None
     if abs(scale / width**0.5 - 1) < SAME:
         return Said("sqrt_hidden_size", "measured: embeddings are the table's rows times the root of hidden_size")
-    notes.add("edges, kind embed, scale", f"embeddings are the table's rows times {scale:.6g} in a tiny model: say of what it is made")
+    notes.add(
+        "edges, kind embed, scale",
+        f"embeddings are the table's rows times {scale:.6g} in a tiny model: say of what it is made",
+    )
     return Said(round(scale, 6), "measured on a tiny model")
 
 
@@ -39,7 +44,9 @@ def placement_mode(placed: Placed, probe: Probe, token: int, notes: Notes) -> An
         return None
     scaled = rows.shape == probe.features.shape and float((rows * probe.features).sum() / (probe.features**2).sum())
     if scaled and _same(rows, probe.features * scaled):
-        notes.add("edges, kind scatter", f"placeholders hold the projector's rows times {scaled:.6g}: no edge says that")
+        notes.add(
+            "edges, kind scatter", f"placeholders hold the projector's rows times {scaled:.6g}: no edge says that"
+        )
     else:
         notes.add("edges, kind scatter", "what placeholders hold is not the projector's rows in order")
     return None
@@ -57,7 +64,10 @@ def mask_rule(kind: str, placed: Placed, sizes: dict[str, tuple[int, str]], toke
     """
     mask = placed.masks.get(kind)
     if mask is None:
-        notes.add(f"edges, kind mask, rules.{kind}", "layers of this kind were given no mask to compare with: causal is assumed")
+        notes.add(
+            f"edges, kind mask, rules.{kind}",
+            "layers of this kind were given no mask to compare with: causal is assumed",
+        )
         return Said("causal", "assumed")
     layout = Layout(tokens=["image" if each == token else None for each in placed.ids[0].tolist()])
     for text, written in _rules(sizes):
@@ -65,7 +75,10 @@ def mask_rule(kind: str, placed: Placed, sizes: dict[str, tuple[int, str]], toke
         made = torch.tensor([[allowed(rule, query, key, layout) for key in range(length)] for query in range(length)])
         if torch.equal(made, mask):
             return Said(written, "measured: the same mask, cell by cell")
-    notes.add(f"edges, kind mask, rules.{kind}", "its mask is of no rule that was tried: compare it with the terms of the reference")
+    notes.add(
+        f"edges, kind mask, rules.{kind}",
+        "its mask is of no rule that was tried: compare it with the terms of the reference",
+    )
     return Said("causal", "assumed")
 
 
@@ -82,14 +95,19 @@ def positions(placed: Placed, notes: Notes) -> dict[str, Any]:
     """Keys of the position edge."""
     made = placed.positions
     if made is None:
-        notes.add("edges, kind position", "the decoder has no rotary_emb to read positions from: 0, 1, 2, ... is assumed")
+        notes.add(
+            "edges, kind position", "the decoder has no rotary_emb to read positions from: 0, 1, 2, ... is assumed"
+        )
         return {}
     length = placed.ids.shape[1]
     if made.ndim == 2 and torch.equal(made[0] - made[0, 0], torch.arange(length)):
         first = int(made[0, 0])
         return {"offset": Said(first, "measured: the position of the first token")} if first else {}
     shape = "x".join(map(str, made.shape))
-    notes.add("edges, kind position, rule", f"positions [{shape}] are not 0, 1, 2, ...: see the position rules of the reference")
+    notes.add(
+        "edges, kind position, rule",
+        f"positions [{shape}] are not 0, 1, 2, ...: see the position rules of the reference",
+    )
     return {}
 
 

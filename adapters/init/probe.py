@@ -3,34 +3,20 @@
 Legend: I pictures, C channels, B batch, S sequence.
 """
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from inspect import signature
 from typing import Any
 
 import torch
 from attrs import frozen
-from torch import Tensor, nn
+from torch import Tensor
 
 from adapters.init.inspection import Inspected, parameters_of
-from adapters.parity.batch import image_encoder
+from adapters.parity.batch import item_encoder
 from adapters.parity.pictures import BatchError
+from adapters.parity.recording import Call, recording
 
 GRIDS = ((2, 3), (2, 2))  # sides of test pictures of any size, in feature rows
-PLACEHOLDER_KEYS = ("image_token_id", "image_token_index")
 BEFORE, AFTER, TEXT_TOKEN = 3, 12, 5
-
-
-@frozen(eq=False)
-class Call:
-    """One call of a module: arguments by name, and what it returned."""
-
-    arguments: dict[str, Any]
-    output: Any
-
-    def tensors(self) -> dict[str, Tensor]:
-        """Arguments that are tensors."""
-        return {name: value for name, value in self.arguments.items() if isinstance(value, Tensor)}
 
 
 @frozen(eq=False)
@@ -58,13 +44,14 @@ def probe_features(inspected: Inspected) -> Probe:
     """
     model: Any = inspected.model
     try:
-        encode = image_encoder(model)
+        encode = item_encoder(model, "image")
     except BatchError as error:
         raise ProbeError(str(error)) from error
     asked = [
         name
         for name, given in signature(encode).parameters.items()
-        if name.endswith(("values", "sizes", "ids", "thw", "mask", "shapes", "patches")) and given.kind != given.VAR_KEYWORD
+        if name.endswith(("values", "sizes", "ids", "thw", "mask", "shapes", "patches"))
+        and given.kind != given.VAR_KEYWORD
     ]
     given = _pictures(inspected, asked)
     names = [*inspected.towers, *inspected.between]
@@ -74,6 +61,8 @@ def probe_features(inspected: Inspected) -> Probe:
         except Exception as error:
             raise ProbeError(f"get_image_features({', '.join(given)}) of a tiny model fails: {error}") from error
     pooled = getattr(output, "pooler_output", output)
+    if not isinstance(pooled, Tensor | tuple | list):
+        raise ProbeError(f"get_image_features of a tiny model gives a {type(pooled).__name__}, not rows of features")
     each = [pooled[item] for item in range(len(pooled))] if isinstance(pooled, Tensor) else list(pooled)
     rows = [one.flatten(0, -2) for one in each]
     return Probe(given, calls, tuple(map(len, rows)), torch.cat(rows))
@@ -86,7 +75,9 @@ def _pictures(inspected: Inspected, asked: list[str]) -> dict[str, Tensor]:
     channels = vision.get("num_channels", 3)
     beside = [name for name in asked if name != "pixel_values"]
     if "pixel_values" not in asked or not set(beside) <= {"image_sizes", "pixel_attention_mask"}:
-        raise ProbeError(f"its get_image_features reads {', '.join(asked)}: no test pictures of that form are made here")
+        raise ProbeError(
+            f"its get_image_features reads {', '.join(asked)}: no test pictures of that form are made here"
+        )
     if "image_sizes" in beside and _knows_sizes(inspected):
         unit = vision["patch_size"] * inspected.tiny.get("spatial_merge_size", 1)
         sizes = torch.tensor([(height * unit, width * unit) for height, width in GRIDS])
@@ -156,26 +147,3 @@ def _allowed(mask: Any) -> Tensor | None:
     if not isinstance(mask, Tensor) or mask.ndim != 4:
         return None
     return mask[0, 0] if mask.dtype == torch.bool else mask[0, 0] == 0
-
-
-@contextmanager
-def recording(model: nn.Module, names: list[str]) -> Iterator[dict[str, Call]]:
-    """First calls of the named modules, in the order in which they end."""
-    calls: dict[str, Call] = {}
-    hooks = [model.get_submodule(name).register_forward_hook(_keep(name, calls), with_kwargs=True) for name in names]
-    try:
-        yield calls
-    finally:
-        for hook in hooks:
-            hook.remove()
-
-
-def _keep(name: str, calls: dict[str, Call]) -> Callable[..., None]:
-    def keep(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
-        bound = dict(signature(module.forward).bind_partial(*args, **kwargs).arguments)
-        arguments = {key: value for key, value in bound.items() if key not in ("kwargs", "args")}
-        if isinstance(bound.get("kwargs"), dict):
-            arguments |= bound["kwargs"]
-        calls.setdefault(name, Call(arguments, output))
-
-    return keep

@@ -47,7 +47,9 @@ def projector_node(
     _pool(section, root, read, call.output, where, notes)
     out = call.output if isinstance(call.output, Tensor) else read
     if out.shape[-1] != inspected.tiny[TEXT]["hidden_size"]:
-        notes.add(f"{where}.out_dim", f"{features} becomes rows of {out.shape[-1]} in the tiny model, not the decoder's width")
+        notes.add(
+            f"{where}.out_dim", f"{features} becomes rows of {out.shape[-1]} in the tiny model, not the decoder's width"
+        )
     return section
 
 
@@ -79,7 +81,9 @@ def _arguments(inspected: Inspected, module: nn.Module, tower: str) -> tuple[str
                 same = {name: value.shape for name, value in made.state_dict().items()} == shapes
             except Exception:  # noqa: BLE001, S112 (whatever a class thinks of the wrong configuration)
                 continue
-            in_the_file = type(configs[0]).__module__.replace(".configuration_", ".modeling_") == type(module).__module__
+            in_the_file = (
+                type(configs[0]).__module__.replace(".configuration_", ".modeling_") == type(module).__module__
+            )
             if same and in_the_file:
                 return chosen
     return None
@@ -95,7 +99,9 @@ def _pool(section: dict[str, Any], root: Fields, read: Tensor, made: Any, where:
         notes.add(f"{where}.pool", f"{before} rows become {after}: no square of rows becomes one")
         return
     named = next((name for name in POOLS if root.config.get(name) == side), None)
-    section["pool"] = (root.reference(named) if named else None) or Said(side, f"measured: {before} rows become {after}")
+    section["pool"] = (root.reference(named) if named else None) or Said(
+        side, f"measured: {before} rows become {after}"
+    )
 
 
 def _shape(value: Tensor) -> list[Any]:

@@ -132,8 +132,9 @@ def _expert_arguments(config: Any, settings: dict[str, Any]) -> list[Argument]:
     if "num_moe_experts" not in settings:
         return [Argument((), "num_experts", value=None)]
     halves = [ffn for ffn in config.layers.feed_forwards.values() if ffn.experts is not None]
-    every = [part for ffn in halves for part in (ffn.dense, ffn.experts.shared) if part is not None]
-    beside = [_valued("moe_shared_expert_intermediate_size", part.intermediate_size) for part in every[:1]]
+    widths = [ffn.dense.intermediate_size for ffn in halves if ffn.dense is not None]
+    widths += [ffn.experts.shared.width for ffn in halves if ffn.experts.shared is not None]
+    beside = [_valued("moe_shared_expert_intermediate_size", width) for width in widths[:1]]
     return [
         _valued("num_experts", settings["num_moe_experts"]),
         _valued("moe_router_topk", settings["moe_router_topk"]),

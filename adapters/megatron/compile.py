@@ -25,6 +25,7 @@ from composer import Graph
 from composer.edges import DataEdge, Edge, EmbedEdge, InjectEdge, MaskEdge, PositionEdge, ScatterEdge, ShareEdge
 from composer.graph import OUT
 from composer.items import item_groups
+from composer.levels import injected_layers
 from composer.masks import Rule
 from composer.network import upstream
 
@@ -59,7 +60,9 @@ def compile_graph(graph: Graph, *, pre_process: bool, dtype: torch.dtype) -> Pro
     decoder = graph.decoder().name
     mask = _only(graph, decoder, MaskEdge)
     injects = [edge for edge in graph.edges_to(decoder) if isinstance(edge, InjectEdge)]
-    layout = MetadataLayout.for_rules(mask.rules.values(), graph.tokens, [edge.at for edge in injects])
+    groups = graph.component(decoder).token_groups
+    sets = () if groups is None else groups(graph.decoder().config).values()
+    layout = MetadataLayout.for_rules(mask.rules.values(), graph.tokens, [edge.at for edge in injects], sets)
     encoders = tuple(name for name in graph.order() if name != decoder)
     steps: list[Step] = []
     if pre_process:
@@ -79,15 +82,6 @@ def compile_graph(graph: Graph, *, pre_process: bool, dtype: torch.dtype) -> Pro
         modalities=_modalities(graph, decoder),
         counted=tuple(edge.at[0] for edge in graph.edges_to(decoder) if isinstance(edge, ScatterEdge)),
     )
-
-
-def injected_layers(graph: Graph) -> tuple[int, ...]:
-    """The decoder layers after which a level of features is added, the same for all inject edges."""
-    for edge in graph.edges:
-        if isinstance(edge, InjectEdge):
-            levels = graph.ports(edge.source.owner).outputs[edge.source.port or OUT].shape[0]
-            return edge.layers(int(levels))
-    return ()
 
 
 def _only[E: Edge](graph: Graph, decoder: str, kind: type[E]) -> E:
@@ -119,7 +113,7 @@ def _injected(graph: Graph, edge: InjectEdge, scatters: list[ScatterEdge]) -> In
     twin = next(scatter for scatter in scatters if set(scatter.at) == set(edge.at))
     source = output_key(edge.source.owner, edge.source.port or OUT)
     tokens = tuple(graph.tokens[name] for name in edge.at)
-    return Injected(source, twin.source.owner, tokens, edge.source.owner, edge.of, twin.of)
+    return Injected(source, twin.source.owner, tokens, edge.at, edge.source.owner, edge.of, twin.of)
 
 
 def _node_step(graph: Graph, name: str) -> NodeStep:

@@ -5,14 +5,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from megatron.core.transformer.enums import LayerType
 from megatron.core.transformer.transformer_block import get_num_layers_to_build
 from megatron.core.transformer.transformer_config import TransformerConfig
 
 from adapters.megatron import runtime
-from adapters.megatron.compile import injected_layers
 from components.build_error import BuildError
 from components.language.settings import transformer_settings
 from composer import Graph
+from composer.levels import injected_layers
 
 FREE = (
     "hidden_dropout",
@@ -88,9 +89,12 @@ def _levels_travel(config: ComposedConfig, graph: Graph) -> bool:
     """Whether a level of features is added on another pipeline stage than the one that makes it."""
     if config.pipeline_model_parallel_size == 1:
         return False
-    first_stage = get_num_layers_to_build(
-        config, vp_stage=0 if config.virtual_pipeline_model_parallel_size else None, pp_rank=0
-    )
+    layout: Any = config.pipeline_model_parallel_layout
+    if layout is not None:  # Megatron-Core's own count takes no rank then: it answers for the one that asks
+        first_stage = layout.layout[0][0].count(LayerType.decoder)
+    else:
+        virtual = config.virtual_pipeline_model_parallel_size
+        first_stage = get_num_layers_to_build(config, vp_stage=0 if virtual else None, pp_rank=0)
     return any(layer >= first_stage for layer in injected_layers(graph))
 
 

@@ -112,6 +112,8 @@ class NodeStep:
             call.values |= {output_key(self.name, port): None for port in (OUT, *self.levels)}
             return
         inputs = self._inputs(call, present)
+        if (items := getattr(self.implementation, "items", None)) is not None:
+            inputs = items(self.section, **inputs)
         if self.shared and call.encoding is not None:
             self._encode_share(module, call, call.encoding, inputs)
             return
@@ -119,7 +121,7 @@ class NodeStep:
             rows = self._pack(call, inputs, self.rows_from)
             call.values[self.name] = self.implementation.run(module, self.section, item_rows=rows, **inputs)
             rows_after = getattr(self.implementation, "rows_after", None)
-            call.item_rows[self.name] = rows if rows_after is None else rows_after(self.section, rows)
+            call.item_rows[self.name] = rows if rows_after is None else rows_after(self.section, rows, **inputs)
             return
         found = self.implementation.run(module, self.section, **inputs)
         found = {OUT: found} if isinstance(found, Tensor) else found
@@ -343,7 +345,8 @@ class Injected:
     placed: str
     """Node whose features fill the same placeholders."""
     tokens: tuple[int, ...]
-    node: str = ""
+    names: tuple[str, ...]
+    node: str
     """That makes the levels."""
     of: str | None = None
     """The input whose items they are; None: all of the node's."""

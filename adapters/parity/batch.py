@@ -116,7 +116,10 @@ def _span(graph: "Graph", token: str, size: Size, rows: int) -> list[int]:
         return ([slot] * (rows // size[0]) + [TEXT]) * size[0]
     if len(size) == 2 and broken:
         return ([slot] * size[1] + [TEXT]) * size[0]
-    return [slot] * rows + ([TEXT] if grids is not None else [])
+    first, last = (
+        [graph.tokens[name] for name in graph.tokens if name == f"{token}_{end}"] for end in ("start", "end")
+    )
+    return [*first, *[slot] * rows, *last, *([TEXT] if grids is not None else [])]
 
 
 def _ids(graph: "Graph", rows: list[list[int]], generator: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -157,6 +160,7 @@ def _separated(row: list[int], separators: tuple[int, ...]) -> list[int]:
 def _batch(
     graph: "Graph", ids: Tensor, valid: Tensor, made: Mapping[str, Pictures], described: tuple[Row, ...]
 ) -> Batch:
+    separators = prefix_tokens(graph)
     types = torch.zeros_like(ids)
     for token in made:
         types[ids == graph.tokens[token]] = TYPES[token]
@@ -165,7 +169,6 @@ def _batch(
     text[:, :-1] = valid[:, :-1] & valid[:, 1:] & (types[:, 1:] == 0)
     counts = {token: torch.tensor([sum(_named(part) == token for part in row) for row in described]) for token in made}
     features = {name: value for each in made.values() for name, value in each.values.items()}
-    separators = prefix_tokens(graph)
     return Batch(
         ids,
         valid,
@@ -193,10 +196,12 @@ def _of_rows(ends: tuple[int, ...], counts: Tensor) -> tuple[int, ...]:
 @torch.no_grad()
 def _feature_rows(oracle: "PreTrainedModel", graph: "Graph", token: str, features: Mapping[str, Tensor]) -> list[int]:
     encoded = {name: value for name, value in features.items() if graph.inputs[name].type != "seconds"}
-    return [len(rows) for rows in image_encoder(oracle, token)(**encoded).pooler_output]
+    output = item_encoder(oracle, token)(**encoded)
+    # Some classes project elsewhere, and return what their tower made.
+    return [len(rows) for rows in (output.last_hidden_state if output.pooler_output is None else output.pooler_output)]
 
 
-def image_encoder(oracle: "PreTrainedModel", token: str = "image") -> Any:
+def item_encoder(oracle: "PreTrainedModel", token: str) -> Any:
     """The method of transformers' model, or of the one below its output layer, that makes feature rows of items.
 
     Raises:

@@ -5,7 +5,7 @@ from pathlib import Path
 from adapters.parity.report import (
     EMBEDDINGS_BOUND,
     GRADIENT_BOUND,
-    LOGITS_BOUND,
+    LOGITS_BOUND_OF_STATES,
     LOSS_BOUND,
     ParityReport,
     VariantReport,
@@ -14,6 +14,11 @@ from adapters.parity.report import (
 HEADINGS = (
     "| variant | parameters | embeddings | masks | logits | loss | gradients | worst gradient "
     "| checkpoint → here → checkpoint |"
+)
+
+STATES = (
+    "The bound of the logits is that of every spec whose layers keep a state (`delta_net`): rounding that one token",
+    "leaves in it is passed on to all later ones.",
 )
 
 
@@ -43,8 +48,9 @@ def card(report: ParityReport) -> str:
         "has several pictures, adjacent ones, one longer than the window, and padding on either side.",
         "",
         "Masks are compared cell by cell, for each layer kind; other errors are relative, norm-wise. Bounds:",
-        f"embeddings after placement {EMBEDDINGS_BOUND:.0e}, logits {LOGITS_BOUND:.0e}, loss {LOSS_BOUND:.0e},",
+        f"embeddings after placement {EMBEDDINGS_BOUND:.0e}, logits {report.logits_bound:.0e}, loss {LOSS_BOUND:.0e},",
         f"each gradient {GRADIENT_BOUND:.0e}.",
+        *(STATES if report.logits_bound == LOGITS_BOUND_OF_STATES else ()),
         f"{versions}; {report.lines} lines of YAML.",
         "",
         HEADINGS,

@@ -7,7 +7,7 @@ from typing import Any
 from adapters.huggingface.checkpoint_error import CheckpointError
 from adapters.huggingface.configured import load_configured
 from adapters.parity.pair import make_pair, measure
-from adapters.parity.report import ParityReport, VariantReport
+from adapters.parity.report import ParityReport, VariantReport, logits_bound
 from adapters.parity.variants import Variant, all_variants
 from components.hf_config import HfConfigError, to_hf_config
 from composer import Graph, load
@@ -41,7 +41,7 @@ def run(
         found.append(_measure(spec, variant, overrides, seed))
     architecture = " and ".join(configured.hf.architectures) if configured.hf else "nothing"
     lines = len(Path(spec).read_text(encoding="utf-8").splitlines())
-    return ParityReport(configured.name, architecture, tuple(found), versions(), lines)
+    return ParityReport(configured.name, architecture, tuple(found), versions(), lines, logits_bound(configured))
 
 
 def measure_graph(graph: Graph, name: str = "graph", seed: int = 0) -> VariantReport:

@@ -32,7 +32,7 @@ class Consumed:
 def given_to_ours(graph: "Graph", model: Any, run: Callable[[], Any]) -> Consumed:
     """Run a composed model, all on one stage, once, and lower the mask metadata that its decoder gets."""
     seen = _first_call(model.decoder_node, run)
-    embeddings, metadata = (value for value in seen if isinstance(value, Tensor) and value.ndim == 3)
+    embeddings, metadata, *_ = (value for value in seen if isinstance(value, Tensor))
     program = model.program
     kinds = dict.fromkeys(graph.decoder().config.layers.order)
     masks = {kind: lower_dense(program.rules[kind], program.layout, metadata)[:, 0] for kind in kinds}

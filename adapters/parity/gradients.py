@@ -37,4 +37,5 @@ def oracle_gradients(oracle: nn.Module) -> dict[str, Tensor]:
     return {
         name: torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
         for name, parameter in oracle.named_parameters()
+        if parameter.requires_grad  # some numbers are parameters in name only
     }

@@ -3,6 +3,7 @@
 import inspect
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from composer import Graph
 
 NOISE = 0.1  # on vectors and numbers that start as ones or zeros
+MODALITIES = "moe_mm_token_type_ids"
+"""1 at tokens of pictures and clips, and at those that begin and end one: asked of the configuration, not of a spec."""
 CLIP = 2.0  # in place of an infinite bound
 
 
@@ -38,7 +41,10 @@ def build_oracle(graph: "Graph", seed: int = 0) -> "PreTrainedModel":
     if architecture is None:
         raise OracleError(f"transformers {transformers.__version__} has no {graph.architecture}")
     config = to_hf_config(graph.hf_config)
-    oracle = architecture._from_config(config, attn_implementation="eager", dtype=torch.float32)  # noqa: SLF001
+    # Vectors keep what they start with under the noise, and some start at random.
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        oracle = architecture._from_config(config, attn_implementation="eager", dtype=torch.float32)  # noqa: SLF001
     perturb(oracle, seed)
     return oracle.eval()
 
@@ -71,6 +77,13 @@ def perturb(model: torch.nn.Module, seed: int = 0, device: str = "cpu") -> None:
             value.copy_(value.clamp(-CLIP, CLIP) + NOISE * noise)
 
 
+def save_oracle(graph: "Graph", oracle: "PreTrainedModel", folder: Path) -> None:
+    """A checkpoint of it as transformers writes them, in the form that the spec reads."""
+    stored = None if graph.hf is None else graph.hf.stored
+    with no_progress_bars():
+        oracle.save_pretrained(folder, save_original_format=stored is None or stored.files == "published")
+
+
 @contextmanager
 def no_progress_bars() -> Iterator[None]:
     """Transformers writes and reads tiny checkpoints without telling."""
@@ -92,7 +105,14 @@ def oracle_inputs(oracle: "PreTrainedModel", batch: Batch) -> dict[str, Any]:
     """
     inputs = {"input_ids": batch.input_ids, "attention_mask": batch.attention_mask.long(), **batch.features}
     named = inspect.signature(type(oracle).forward).parameters
+    if MODALITIES in named:
+        inputs[MODALITIES] = torch.isin(batch.input_ids, _of_pictures(oracle)).long()
     return inputs | {name: batch.token_types for name in ("mm_token_type_ids", "token_type_ids") if name in named}
+
+
+def _of_pictures(oracle: "PreTrainedModel") -> Tensor:
+    names = (f"{item}{place}_token_id" for item in ("image", "video") for place in ("", "_start", "_end"))
+    return torch.tensor([getattr(oracle.config, name) for name in names], device=oracle.device)
 
 
 def oracle_logits(oracle: "PreTrainedModel", batch: Batch) -> Tensor:

@@ -12,19 +12,21 @@ from torch import Tensor, nn
 
 from adapters.parity.batch import Batch, make_batch
 from adapters.parity.consumed import given_to_oracle, given_to_ours
+from adapters.parity.diagnosis import diagnose
 from adapters.parity.gradients import gradients, oracle_gradients
-from adapters.parity.oracle import build_oracle, no_progress_bars, oracle_logits, oracle_loss
+from adapters.parity.oracle import build_oracle, no_progress_bars, oracle_logits, oracle_loss, save_oracle
 from adapters.parity.report import (
     EMBEDDINGS_BOUND,
-    LOGITS_BOUND,
     LOSS_BOUND,
     Measure,
     VariantReport,
     gradient_errors,
+    logits_bound,
     mask_differences,
     relative_error,
 )
-from adapters.parity.trace import after_last_part, first_wrong_part
+from adapters.parity.trace import Parting, after_last_part, first_parting
+from components.build_error import BuildError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -64,8 +66,7 @@ def make_pair(graph: "Graph", seed: int = 0, **overrides: Any) -> Iterator[Pair]
     oracle = build_oracle(graph, seed)
     with TemporaryDirectory(prefix="vlm-composer-parity-") as folder:
         checkpoint = Path(folder) / "oracle"
-        with no_progress_bars():
-            oracle.save_pretrained(checkpoint)
+        save_oracle(graph, oracle, checkpoint)
         batch = make_batch(graph, oracle, seed)
         ours = build(graph, dtype=torch.float32, **overrides).eval()
         import_weights(ours, checkpoint)
@@ -100,9 +101,12 @@ def loss(ours: nn.Module, batch: Batch) -> Tensor:
 def measure(pair: Pair, name: str) -> VariantReport:
     """Logits, loss, every gradient, and the way back to a checkpoint; the first wrong part if they differ."""
     valid = pair.batch.attention_mask
-    with torch.no_grad():
-        mine, theirs = logits(pair.ours, pair.batch), oracle_logits(pair.oracle, pair.batch)
-    logits_error = Measure("logits", relative_error(mine[valid], theirs[valid]), LOGITS_BOUND)
+    try:
+        with torch.no_grad():
+            mine, theirs = logits(pair.ours, pair.batch), oracle_logits(pair.oracle, pair.batch)
+    except (ValueError, RuntimeError, BuildError, IndexError) as error:
+        return _cannot_run(pair, name, error)
+    logits_error = Measure("logits", relative_error(mine[valid], theirs[valid]), logits_bound(pair.graph))
     ours = given_to_ours(pair.graph, pair.ours, lambda: logits(pair.ours, pair.batch))
     given = given_to_oracle(pair.graph, pair.oracle, lambda: oracle_logits(pair.oracle, pair.batch))
     for model in (pair.ours, pair.oracle):
@@ -124,12 +128,30 @@ def measure(pair: Pair, name: str) -> VariantReport:
         gradients=gradient_errors(gradients(pair.ours, pair.graph), oracle_gradients(pair.oracle)),
         round_trip=round_trip(pair),
         wrong_part=None if logits_error.passed else wrong_part(pair),
+        look_at=() if logits_error.passed else look_at(pair),
     )
+
+
+def _cannot_run(pair: Pair, name: str, error: Exception) -> VariantReport:
+    """One of the models refuses the batch: rows that do not fit, a tensor of another shape."""
+    found = diagnose(pair, lambda: logits(pair.ours, pair.batch), None)
+    if not found:
+        raise error
+    return VariantReport(name, problem=f"cannot be run: {error}", look_at=found)
 
 
 def wrong_part(pair: Pair) -> str:
     """Where the two models part, in words."""
-    part = first_wrong_part(
+    return str(_parting(pair) or after_last_part(pair.graph))
+
+
+def look_at(pair: Pair) -> tuple[str, ...]:
+    """The keys of the spec that say what is wrong there, with what was seen; none if nothing is known."""
+    return diagnose(pair, lambda: logits(pair.ours, pair.batch), _parting(pair))
+
+
+def _parting(pair: Pair) -> Parting | None:
+    return first_parting(
         pair.graph,
         pair.ours,
         pair.oracle,
@@ -137,7 +159,6 @@ def wrong_part(pair: Pair) -> str:
         lambda: oracle_logits(pair.oracle, pair.batch),
         pair.batch.attention_mask,
     )
-    return part or after_last_part(pair.graph)
 
 
 def round_trip(pair: Pair) -> tuple[str, ...]:

@@ -61,13 +61,15 @@ def make_pictures(graph: "Graph", token: str, sizes: Sequence[Size], generator: 
                 return _by_item({one.name: torch.rand(len(sizes), *map(int, one.shape[1:]), generator=generator)})
             case 4, ["sizes"]:
                 return _by_item(_padded(graph, one, others["sizes"], flat, generator))
+            case 5, ["sizes"]:
+                return _by_item(_tiles(graph, one, others["sizes"], flat, generator))
             case 2 | 4, ["grids"] | ["grids", "seconds"]:
                 return _in_grids(graph, token, one, others, sizes, generator)
     raise BatchError(
         f"{graph.name}: test pictures are made for one input of pixels: patches [image, patch, patch_dim] beside "
         "positions [image, patch, 2]; [image, channel, height, width], all but the first numbers; the same of any "
-        "height and width beside sizes [image, 2]; or [patch, patch_dim] or [patch, channel, side, side] beside grids "
-        "[image, 3]"
+        "height and width, or tiles [image, tile, channel, height, width], beside sizes [image, 2]; or "
+        "[patch, patch_dim] or [patch, channel, side, side] beside grids [image, 3]"
     )
 
 
@@ -163,6 +165,25 @@ def _padded(
         values[number, :, height:] = 0
         values[number, :, :, width:] = 0
     return {pixels.name: values, named: measured}
+
+
+def _tiles(
+    graph: "Graph", pixels: "Input", named: str, sizes: Sequence[tuple[int, int]], generator: torch.Generator
+) -> dict[str, Tensor]:
+    """Tiles [images, most tiles, C, H, W] float32 in 0..1, zeros where there are none, and pictures' sizes [images, 2].
+
+    A tile counts as one of `sizes`; a picture is a pixel lower than that, so that few fill their canvas.
+    """
+    (rule,) = (getattr(graph.nodes[edge.target.owner].config, "tiles", None) for edge in graph.edges_from(pixels.name))
+    if rule is None or not all(isinstance(length, int) for length in pixels.shape[2:]):
+        raise BatchError(f"{graph.name}: {pixels.name} goes to no tower that takes tiles, or its tiles have no size")
+    side = rule.tiling.tile_px
+    measured = [(height * side - 1, width * side) for height, width in sizes]
+    counts = [rule.tiling.tiles(*size) for size in measured]
+    values = torch.rand(len(sizes), max(counts), *map(int, pixels.shape[2:]), generator=generator)
+    for number, count in enumerate(counts):
+        values[number, count:] = 0
+    return {pixels.name: values, named: torch.tensor(measured)}
 
 
 def _unit(graph: "Graph", name: str) -> int | None:

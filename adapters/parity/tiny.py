@@ -58,13 +58,23 @@ TOWER_CAPS = {
     "image_size": 16,
     "patch_size": 4,
     "position_embedding_size": 32,
+    "pos_emb_height": 8,
+    "pos_emb_width": 8,
+    "projector_input_dim": 48,
+    "projector_output_dim": 48,
+    "vision_output_dim": 48,
     "num_hidden_layers": 2,
     "depth": 2,
     "num_heads": 2,
+    "num_position_embeddings": 64,
     "window_size": 16,
 }
 TEXT_WIDTHS = ("projection_dim", "hidden_size")
 """Fields of the whole model that repeat the text model's width."""
+TOWER_WIDTHS = ("projection_hidden_size",)
+"""Fields of the whole model that repeat the tower's."""
+CANVASES = "image_grid_pinpoints"
+TILE_SIDE = 3  # of a tile, in patches; an odd number, so that paddings are odd and even
 ROWS_OF_A_PICTURE = ("mm_tokens_per_image",)
 POOLED_SIDE = 4  # of a picture whose rows a projector averages to a fixed number; more of them than the window is long
 OF_LAYERS = ("stage_names", "out_features", "out_indices")
@@ -89,8 +99,12 @@ def shrink(plain: dict[str, Any]) -> dict[str, Any]:
         tiny = _part(tiny)
     if any(name in tiny for name in ROWS_OF_A_PICTURE):
         tiny = _pooled(tiny)
+    if CANVASES in tiny:
+        tiny = _tiled(tiny, plain["vision_config"]["image_size"])
     if "text_config" in tiny:
         tiny |= {name: tiny["text_config"]["hidden_size"] for name in TEXT_WIDTHS if name in tiny}
+    if "vision_config" in tiny:
+        tiny |= {name: tiny["vision_config"]["hidden_size"] for name in TOWER_WIDTHS if name in tiny}
     tiny = _same_widths(plain, tiny)
     return _move_tokens(tiny, plain.get("text_config", plain).get("vocab_size"))
 
@@ -109,6 +123,14 @@ def _same_widths(plain: dict[str, Any], tiny: dict[str, Any]) -> dict[str, Any]:
         return tiny
     width = tiny["text_config"]["hidden_size"]
     return tiny | {"vision_config": tiny["vision_config"] | {"out_hidden_size": width}}
+
+
+def _tiled(tiny: dict[str, Any], tile: int) -> dict[str, Any]:
+    """Canvases of as many tiles as before; `tile` is what the side of one was."""
+    vision = tiny["vision_config"]
+    side = TILE_SIDE * vision["patch_size"]
+    canvases = [[length * side // tile for length in canvas] for canvas in tiny[CANVASES]]
+    return tiny | {CANVASES: canvases, "vision_config": vision | {"image_size": side}}
 
 
 def splittable(tiny: dict[str, Any], ranks: int) -> dict[str, Any]:
@@ -150,10 +172,15 @@ def _part(config: dict[str, Any], layers_read: int = 0) -> dict[str, Any]:
         tiny["head_dim"] = tiny["hidden_size"] // tiny["num_attention_heads"]
     if "qk_head_dim" in config:
         tiny["qk_head_dim"] = tiny["qk_nope_head_dim"] + tiny["qk_rope_head_dim"]
+    if (ratio := config.get("pixel_shuffle_ratio")) and "intermediate_size" in tiny:
+        # Blocks of the grid, features side by side, go through networks of the layers' own width.
+        tiny["intermediate_size"] = int(tiny["hidden_size"] / ratio**2)
     if config.get("layer_types"):
         tiny |= _fewer_layers(config)
     if config.get("fullatt_block_indexes"):
         tiny["fullatt_block_indexes"] = [tiny["depth"] - 1]
+    if config.get("deepstack_visual_indexes"):
+        tiny["deepstack_visual_indexes"] = list(range(tiny["depth"]))
     if "kinds" in config:
         derived = "head_dim" in config and config["head_dim"] is None
         width = tiny["hidden_size"] // tiny["num_attention_heads"] if derived else None
@@ -230,8 +257,12 @@ def _shared_out(kind: dict[str, Any], *, fixed: bool) -> dict[str, Any]:
     exact = [section * pairs / sum(sections) for section in sections]
     small = [int(each) for each in exact]
     by_rest = sorted(range(len(small)), key=lambda index: small[index] - exact[index])
-    for index in by_rest[: pairs - sum(small)]:
-        small[index] += 1
+    # Sections of one length stay so where that is possible: axes may take turns.
+    alike = [[other for other in by_rest if sections[other] == sections[index]] for index in by_rest]
+    for group in [*alike, *([index] for index in by_rest)]:
+        if len(group) <= pairs - sum(small) and all(small[index] < exact[index] for index in group):
+            for index in group:
+                small[index] += 1
     return {"head_dim": width, "rope": kind["rope"] | {"mrope_section": small}}
 
 

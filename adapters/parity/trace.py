@@ -33,15 +33,29 @@ class Site:
     in_decoder: bool
 
 
-def first_wrong_part(
+@frozen
+class Parting:
+    """Where two models part: `side` of the module `at` is the first value to differ, `before` the last to agree."""
+
+    before: str
+    at: str
+    side: str
+
+    def __str__(self) -> str:
+        if self.side == "output":
+            return f"{self.at}: its input agrees, its output differs"
+        return f"between {self.before} and {self.at}: the latter's input is the first value to differ"
+
+
+def first_parting(
     graph: "Graph",
     ours: nn.Module,
     oracle: nn.Module,
     run_ours: Callable[[], Any],
     run_oracle: Callable[[], Any],
     valid: Tensor,
-) -> str | None:
-    """Run both models once and say where they part; None if all compared parts agree.
+) -> Parting | None:
+    """Run both models once and find where they part; None if all compared parts agree.
 
     Args:
         valid: [B, S] bool; padding is not compared, nobody sees what it holds.
@@ -56,11 +70,11 @@ def first_wrong_part(
             continue
         (expected_in, _), (input_, output) = recorded[name], given[site.ours]
         if _differ(_tokens(input_, valid, site, ours=True), _tokens(expected_in, valid, site, ours=False)):
-            return f"between {before} and {site.ours}: the latter's input is the first value to differ"
+            return Parting(before, site.ours, "input")
         expected = [recorded[part][1] for part in site.oracle if part in recorded]
         for mine, theirs in zip(_split(output, site, valid), expected, strict=True):
             if _differ(mine, _tokens(theirs, valid, site, ours=False)):
-                return f"{site.ours}: its input agrees, its output differs"
+                return Parting(before, site.ours, "output")
         before = site.ours
     return None
 

@@ -17,6 +17,7 @@ from composer.path import parse_path
 from composer.source import scalar
 
 AS_CONFIGURED = "as configured"
+OTHER_CONFIGURATIONS = (".model_type", ".rope_type")
 
 
 @frozen
@@ -87,12 +88,12 @@ def _also(spec: str | Path, name: str) -> Variant:
 def switches(text: str) -> tuple[Switch, ...]:
     """The `hf` fields that the conditions of a spec read, each once, in the order of the spec.
 
-    `model_type` is none: another one is another configuration, see `hf.also`.
+    `model_type` and `rope_type` are none: another one is another configuration, see `hf.also`.
     """
     read: dict[str, dict[Any, None]] = {}
     for condition in _conditions(yaml.safe_load(text)):
         words = condition.split()
-        for field in (word for word in words if word.startswith("hf.") and not word.endswith(".model_type")):
+        for field in (word for word in words if word.startswith("hf.") and not word.endswith(OTHER_CONFIGURATIONS)):
             literals = read.setdefault(field, {})
             if len(words) == 3 and words[1] in ("==", "!="):
                 literals[scalar(words[2])] = None

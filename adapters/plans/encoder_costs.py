@@ -15,9 +15,9 @@ from torch.autograd.graph import saved_tensors_hooks
 
 from adapters.megatron.steps import implementation
 from adapters.plans.encoder_inputs import ItemSize, encoder_inputs
-from adapters.plans.known_values import KnownValues
+from adapters.plans.known_values import KnownValues, Lists
 from adapters.plans.operation_costs import Counting, FusedAttention, OperationCosts
-from composer.graph import Graph
+from composer.graph import OUT, Graph
 from composer.plans.inventory import EncoderCosts, Polynomial
 
 ITEMS = 2
@@ -61,9 +61,10 @@ def trace(graph: Graph, node: str, module: nn.Module, size: ItemSize, items: int
     costs.ignore([*module.parameters(), *module.buffers(), *(inputs.values() if tower else ())])
     counting = Counting(costs, known, [*module.parameters()])
     component = implementation(graph.component(node))
-    with FusedAttention(), saved_tensors_hooks(costs.keep, _refuse), counting:
+    with Lists(known), FusedAttention(), saved_tensors_hooks(costs.keep, _refuse), counting:
         output = component.run(module, graph.nodes[node].config, **inputs)
-    return Run(output.shape[0] / items, costs)
+    features = output if isinstance(output, Tensor) else output[OUT]
+    return Run(features.shape[0] / items, costs)
 
 
 def encoder_costs(graph: Graph, node: str, module: nn.Module, sides: tuple[int, ...] = SIDES) -> EncoderCosts:
@@ -147,7 +148,7 @@ def estimated(graph: Graph, node: str, module: nn.Module) -> EncoderCosts:
     """
     section = graph.nodes[node].config
     item_rows = getattr(section, "item_rows", None)
-    patches = item_rows.pool**2 if item_rows is not None else 1
+    patches = (item_rows.pool * item_rows.merge) ** 2 if item_rows is not None else 1
     matrices = [parameter for parameter in module.parameters() if parameter.ndim > 1]
     elements = sum(parameter.numel() for parameter in matrices)
     width = section.out_dim

@@ -8,7 +8,7 @@ from attrs import asdict, evolve
 
 from composer.plans.inventory import EncoderCosts, Inventory, Parameter, Polynomial
 
-FORM = 2
+FORM = 3
 """Of the file and of what is counted: count up when the same graph must give another inventory."""
 
 

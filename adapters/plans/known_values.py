@@ -7,8 +7,10 @@ Pixels and parameters have no values, nor has anything made from them.
 
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_flatten, tree_map_only
 from torch.utils.weak import WeakTensorKeyDictionary
 
@@ -18,6 +20,9 @@ LARGEST = 2**26
 """Elements beyond which a value is not kept: no mask or position of an image is as large."""
 UNSET = (aten.empty, aten.empty_strided, aten.empty_like, aten.new_empty)
 """Operations whose result has no values yet."""
+
+SHAPED_BY_VALUES = (aten.nonzero, aten.unique_consecutive, aten._unique2, aten.repeat_interleave)  # noqa: SLF001
+"""Operations whose results have as many entries as values say."""
 
 
 class UnknownValueError(RuntimeError):
@@ -48,8 +53,8 @@ class KnownValues:
         """
         if func.overloadpacket is aten._local_scalar_dense:  # noqa: SLF001 (operations have no public names)
             return self._needed(args[0], func).item()
-        if func.overloadpacket is aten.nonzero:
-            return self.give(aten.nonzero(self._needed(args[0], func)))
+        if func.overloadpacket in SHAPED_BY_VALUES:
+            return self._shaped_by_values(func, args, kwargs)
         given = tree_flatten((args, kwargs))[0]
         tensors = [each for each in given if isinstance(each, Tensor)]
         meta_args, meta_kwargs = self._masks_counted(func, args, kwargs)
@@ -74,6 +79,10 @@ class KnownValues:
             if isinstance(stand_in, Tensor):
                 self._values[stand_in] = value
 
+    def _shaped_by_values(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        real_args, real_kwargs = tree_map_only(Tensor, lambda each: self._needed(each, func), (args, kwargs))
+        return tree_map_only(Tensor, self.give, func(*real_args, **real_kwargs))
+
     def _masks_counted(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Any]:
         """Boolean indices replaced by as many row numbers as they choose: their number decides a shape."""
         if func.overloadpacket not in {aten.index, aten.index_put, aten.index_put_, aten._index_put_impl_}:
@@ -92,6 +101,29 @@ class KnownValues:
         if value is None:
             raise UnknownValueError(f"{func.overloadpacket} asks for values that depend on pixels or parameters")
         return value
+
+
+class Lists(TorchFunctionMode):
+    """Lists made of tensors whose values are known, and tensors made of lists: no operation of torch's shows them."""
+
+    def __init__(self, known: KnownValues) -> None:
+        super().__init__()
+        self.known = known
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        if func is Tensor.tolist and (value := self.known.value(args[0])) is not None:
+            return value.tolist()
+        kwargs = kwargs or {}
+        # By its name: without a GPU a function of our own stands in front of it.
+        if getattr(func, "__name__", "") == "tensor" and torch.device(kwargs.get("device") or "cpu").type == "meta":
+            # By way of numpy: whoever builds on the meta device lets torch make no tensor elsewhere.
+            numbers = np.asarray(args[0])
+            if numbers.dtype.kind in "biu":
+                made = torch.from_numpy(numbers).to(kwargs.get("dtype") or torch.int64)
+                return made if made.device.type == "meta" else self.known.give(made)
+        return func(*args, **kwargs)
 
 
 def _misplaced(value: Any) -> bool:

@@ -18,6 +18,7 @@ def make_inventory(graph: Graph) -> Inventory:
         model = meta_model(graph, Layout())
         parameters = model_parameters(graph, model)
         problems: list[str] = []
+        problems += (f"{name} encodes tiles: count them as images" for name in graph.nodes if _tiled(graph, name))
         encoders = [
             evolve(_costs(graph, name, getattr(model, name), problems), reads=_reads(graph, name))
             for name in model.program.encoders
@@ -30,6 +31,10 @@ def make_inventory(graph: Graph) -> Inventory:
         tied=model.program.tied,
         problems=tuple(problems),
     )
+
+
+def _tiled(graph: Graph, node: str) -> bool:
+    return getattr(graph.nodes[node].config, "tiles", None) is not None
 
 
 def _reads(graph: Graph, node: str) -> tuple[str, ...]:

@@ -16,6 +16,7 @@ from torch import nn
 from adapters.megatron import ComposedModel
 from adapters.megatron.parameter_names import canonical_names
 from components.language.attention import AttentionHalf
+from components.language.delta_net import GatedDeltaNet
 from composer.graph import Graph
 from composer.plans.inventory import Parameter, Part
 
@@ -24,6 +25,7 @@ EXPERT = re.compile(r"\.local_experts\.(\d+)\.")
 DECODER_PARTS: tuple[tuple[type[nn.Module], Part], ...] = (
     (LanguageModelEmbedding, "embeddings"),
     (AttentionHalf, "attention"),
+    (GatedDeltaNet, "attention"),
     (Router, "router"),
     (MoELayer, "experts"),
     (MLP, "dense"),

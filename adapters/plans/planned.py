@@ -6,6 +6,7 @@ from pathlib import Path
 from adapters.plans.inventory import inventory
 from composer.edges import MaskEdge
 from composer.graph import Graph
+from composer.levels import injected_layers
 from composer.plans.freeze import select
 from composer.plans.freeze_file import read_freeze_plan
 from composer.plans.inventory import Inventory
@@ -42,7 +43,7 @@ def planned_model(graph: Graph, frozen: Sequence[str] = (), trained: frozenset[s
     if not names:
         raise PlanError(["Nothing trains: leave something out of --frozen."])
     rules = next(edge.rules for edge in graph.edges_to(decoder.name) if isinstance(edge, MaskEdge))
-    return PlannedModel(known, decoder.name, costs(decoder.config), dict(rules), names)
+    return PlannedModel(known, decoder.name, costs(decoder.config), dict(rules), names, injected_layers(graph))
 
 
 def trained_in(graph: Graph, path: Path, stage: str | None) -> tuple[str, frozenset[str]]:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from adapters.huggingface.weight_map import Entry
 from adapters.megatron.module import ComposedModel
-from adapters.megatron.steps import Call, ScatterStep, rows_of
+from adapters.megatron.steps import Call, Injected, InjectStep, ScatterStep, Step, rows_of
 
 ATTENTION_OUTPUT, DECAY = "self_attention.linear_proj.weight", "self_attention.decay"
 REMEMBERED = -7.0
@@ -46,16 +46,49 @@ class TurnStep:
         self.placing(model, call)
 
 
+@frozen(eq=False)
+class TurnLevelStep:
+    """An inject step before which one row of one level, another in each call, has its sign changed."""
+
+    injecting: InjectStep
+    block: Injected
+    level: int
+    rows: Iterator[int | None]
+
+    def __call__(self, model: nn.Module, call: Call) -> None:
+        source = self.block.source
+        row, found = next(self.rows), rows_of(call, self.block.node, source, self.block.of)
+        if row is not None and found is not None:
+            levels = call.values[source].clone()
+            levels[self.level, (found.rows.start or 0) + row] *= -1
+            call.values[source] = levels
+        self.injecting(model, call)
+
+
 @contextmanager
-def turned_rows(model: ComposedModel, at: tuple[str, ...], rows: Iterable[int | None]) -> Iterator[None]:
-    """In call n of a model's first stage, row n of `rows` is turned where the tokens `at` are filled."""
+def turned_rows(
+    model: ComposedModel, at: tuple[str, ...], rows: Iterable[int | None], level: int | None = None
+) -> Iterator[None]:
+    """In call n of a model's first stage, row n of `rows` is turned where the tokens `at` are filled.
+
+    Args:
+        model: all of it, or a stage.
+        at: the tokens of a scatter edge, and of an inject edge.
+        rows: numbers among those of the edge.
+        level: of the inject edge; None: the features that are scattered.
+    """
     program = model.program
     turning = iter(rows)
-    steps = [
-        TurnStep(step, turning) if isinstance(step, ScatterStep) and step.names == at else step
-        for step in program.steps
-    ]
-    model.program = evolve(program, steps=tuple(steps))
+
+    def turned(step: Step) -> Step:
+        if level is None and isinstance(step, ScatterStep) and step.names == at:
+            return TurnStep(step, turning)
+        if level is not None and isinstance(step, InjectStep):
+            (block,) = (block for block in step.blocks if block.names == at)
+            return TurnLevelStep(step, block, level, turning)
+        return step
+
+    model.program = evolve(program, steps=tuple(map(turned, program.steps)))
     try:
         yield
     finally:
@@ -63,18 +96,20 @@ def turned_rows(model: ComposedModel, at: tuple[str, ...], rows: Iterable[int | 
 
 
 @contextmanager
-def turned_answer(module: nn.Module, row: int, field: str | None) -> Iterator[None]:
+def turned_answer(module: nn.Module, field: str | None, index: int | None, row: int) -> Iterator[None]:
     """Row `row` of what one of transformers' modules answers has its sign changed, counted over all of its calls.
 
     Args:
         module: answers [N, H] or [..., H] with as many rows in all, or an object that has them.
-        row: of all rows, call after call.
         field: the object's field; None: the answer is a tensor.
+        index: the place in the list that the field holds; None: it holds the rows.
+        row: of all rows, call after call.
     """
     seen = [0]
 
     def turn(_module: nn.Module, _args: Any, output: Any) -> Any:
-        rows = (output if isinstance(output, Tensor) else getattr(output, str(field))).clone()
+        value = output if isinstance(output, Tensor) else getattr(output, str(field))
+        rows = (value if index is None else value[index]).clone()
         flat = rows.flatten(0, -2)
         if 0 <= row - seen[0] < len(flat):
             flat[row - seen[0]] *= -1
@@ -82,10 +117,31 @@ def turned_answer(module: nn.Module, row: int, field: str | None) -> Iterator[No
         if isinstance(output, Tensor):
             return rows
         turned = copy(output)
-        setattr(turned, str(field), rows)
+        others = None if index is None else list(value)
+        if others is not None:
+            others[index] = rows
+        setattr(turned, str(field), rows if others is None else others)
         return turned
 
     handle = module.register_forward_hook(turn)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+@contextmanager
+def perturbed_embedding(text_model: nn.Module, sample: int, position: int) -> Iterator[None]:
+    """What a text model of transformers is given for one token, `inputs_embeds` [B, S, H], with its sign changed."""
+
+    def turn(
+        _module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        embeddings = kwargs["inputs_embeds"].clone()
+        embeddings[sample, position] *= -1
+        return args, kwargs | {"inputs_embeds": embeddings}
+
+    handle = text_model.register_forward_pre_hook(turn, with_kwargs=True)
     try:
         yield
     finally:

@@ -5,12 +5,13 @@ transformers' model with the same weights and the same row turned around.
 """
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 import torch
 from attrs import frozen
-from torch import Tensor, nn
+from torch import Tensor
 
 from adapters.huggingface.configured import load_configured
 from adapters.megatron.module import ComposedModel
@@ -19,10 +20,12 @@ from adapters.parity.oracle import oracle_logits
 from adapters.parity.pair import Pair, logits, make_pair
 from adapters.parity.variants import variants
 from adapters.prove.freezing import prove_freezing
-from adapters.prove.perturbation import attending_alone, changes, turned_answer, turned_rows
+from adapters.prove.perturbation import attending_alone, changes, perturbed_embedding, turned_answer, turned_rows
+from adapters.prove.placed import Placed, placed_rows
 from adapters.prove.report import UNCHANGED_BOUND, KindProof, ProveReport
+from components.vision.hf_tower_declaration import Levels
 from composer import Graph, load, masks
-from composer.edges import MaskEdge, ScatterEdge
+from composer.edges import InjectEdge, MaskEdge, ScatterEdge
 from composer.items import item_groups
 
 
@@ -63,12 +66,11 @@ def prove_pair(pair: Pair, progress: Callable[[str], None] = lambda _: None) -> 
     graph = pair.graph
     order = graph.decoder().config.layers.order
     (mask,) = (edge for edge in graph.edges if isinstance(edge, MaskEdge))
-    scatters = [edge for edge in graph.edges if isinstance(edge, ScatterEdge)]
     proofs = []
-    for kind in dict.fromkeys(order):
-        for edge in scatters:
-            progress(f"{kind}: rows of {edge.source.owner} at {', '.join(edge.at)}")
-            proofs.append(_prove_kind(pair, edge, kind, order.index(kind), mask.rules[kind]))
+    for placed in placed_rows(graph):
+        for layer in placed.watching(order):
+            progress(f"layer {layer}: rows of {placed.edge.source} at {', '.join(placed.edge.at)}")
+            proofs.append(_prove(pair, placed, layer, mask.rules[order[layer]]))
     progress("gradient")
     return ProveReport(graph.name, tuple(proofs), prove_freezing(pair))
 
@@ -82,12 +84,10 @@ class _Token:
     position: int
 
 
-def _prove_kind(pair: Pair, edge: ScatterEdge, kind: str, layer: int, rule: masks.Rule) -> KindProof:
-    """Turn every row of one scatter edge around, with layer `layer` attending alone."""
-    source = edge.source.owner
-    ours, oracle = pair.ours, _module_of_oracle(pair, source)
+def _prove(pair: Pair, placed: Placed, layer: int, rule: masks.Rule) -> KindProof:
+    """Turn every row around that is placed, with layer `layer` attending alone."""
+    edge, ours = placed.edge, pair.ours
     assert isinstance(ours, ComposedModel)
-    field = getattr(pair.graph.nodes[source].config, "output", None)
     before = _rows_before(pair, edge)
     allowed, valid = _allowed(pair, rule), pair.batch.attention_mask.cpu()
     tokens = _tokens(pair, edge)
@@ -101,12 +101,13 @@ def _prove_kind(pair: Pair, edge: ScatterEdge, kind: str, layer: int, rule: mask
             references = run_ours(), run_oracle()
         for token in tokens:
             expected = torch.zeros_like(valid)
-            expected[token.sample] = allowed[token.sample, :, token.position]
+            if placed.sees(layer):
+                expected[token.sample] = allowed[token.sample, :, token.position]
             expected[token.sample, token.position] = True
             expected &= valid
-            measured = changes(run_ours, turned_rows(ours, edge.at, [token.row]), references[0])
+            measured = changes(run_ours, turned_rows(ours, edge.at, [token.row], placed.level), references[0])
             seen = (measured > UNCHANGED_BOUND) & valid
-            turned = turned_answer(oracle, before + token.row, field)
+            turned = _turned(pair, placed, token, before)
             by_oracle = (changes(run_oracle, turned, references[1]) > UNCHANGED_BOUND) & valid
             problems += _differences(token, seen, expected, f"by the rule {rule}")
             problems += _differences(token, seen, by_oracle, "by transformers")
@@ -114,35 +115,53 @@ def _prove_kind(pair: Pair, edge: ScatterEdge, kind: str, layer: int, rule: mask
             unchanged = max(unchanged, float(measured[~expected & valid].max()))
             changed = min(changed, float(measured[expected].min()))
     earlier, after, before = counts.tolist()
-    return KindProof(kind, str(rule), len(tokens), earlier, after, before, unchanged, changed, tuple(problems))
+    name = pair.graph.decoder().config.layers.order[layer]
+    if placed.level is not None:
+        name = f"{', '.join(edge.at)}, level {placed.level}: layer {layer}"
+    return KindProof(name, str(rule), len(tokens), earlier, after, before, unchanged, changed, tuple(problems))
 
 
-def _module_of_oracle(pair: Pair, node: str) -> nn.Module:
-    weights = pair.graph.nodes[node].weights
-    if weights is None:
-        raise ValueError(f"{node} names no weights: its module in transformers is unknown")
-    return pair.oracle.get_submodule(weights)
+def _turned(pair: Pair, placed: Placed, token: _Token, before: int) -> AbstractContextManager[None]:
+    """A feature row turned around in the oracle: where the same module answers it, or where it is in the text already.
+
+    The latter is where a node has no module of its own in transformers. `before` rows are answered earlier.
+    """
+    graph = pair.graph
+    node = graph.nodes[placed.edge.source.owner]
+    if graph.component(node.name).tensors is not None:
+        text = pair.oracle.get_submodule(str(graph.decoder().weights))
+        return perturbed_embedding(text, token.sample, token.position)
+    if node.weights is None:
+        raise ValueError(f"{node.name} names no weights: its module in transformers is unknown")
+    module, row = pair.oracle.get_submodule(node.weights), before + token.row
+    if placed.level is None:
+        return turned_answer(module, getattr(node.config, "output", None), None, row)
+    levels: Levels = node.config.levels[str(placed.edge.source.port)]
+    if levels.output is None:
+        return turned_answer(module, "hidden_states", levels.layers[placed.level], row)
+    return turned_answer(module, levels.output, placed.level, row)
 
 
 def _allowed(pair: Pair, rule: masks.Rule) -> Tensor:
-    """[B, S, S] bool of the rule's own meaning, query by key."""
+    """[B, S, S] bool of the rule's own meaning, query by key; padding before the first token is another document."""
     names = {token: name for name, token in pair.graph.tokens.items()}
     whole = []
-    for row in pair.batch.input_ids.tolist():
-        sequence = masks.Layout(tuple(names.get(token) for token in row))
+    padding = (pair.batch.attention_mask.cumsum(-1) == 0).long().tolist()
+    for row, before in zip(pair.batch.input_ids.tolist(), padding, strict=True):
+        sequence = masks.Layout(tuple(names.get(token) for token in row), before)
         pairs = [[masks.allowed(rule, query, key, sequence) for key in range(len(row))] for query in range(len(row))]
         whole.append(pairs)
     return torch.tensor(whole)
 
 
-def _tokens(pair: Pair, edge: ScatterEdge) -> list[_Token]:
+def _tokens(pair: Pair, edge: ScatterEdge | InjectEdge) -> list[_Token]:
     """The token each feature row goes to, batch-major."""
     wanted = torch.tensor([pair.graph.tokens[name] for name in edge.at])
     places = torch.isin(pair.batch.input_ids.cpu(), wanted).nonzero().tolist()
     return [_Token(row, sample, position) for row, (sample, position) in enumerate(places)]
 
 
-def _rows_before(pair: Pair, edge: ScatterEdge) -> int:
+def _rows_before(pair: Pair, edge: ScatterEdge | InjectEdge) -> int:
     """Rows that transformers' module answers before those of this edge: items of other inputs, group by group."""
     groups = item_groups(pair.graph, edge.source.owner)
     earlier: set[str] = set()
@@ -154,7 +173,7 @@ def _rows_before(pair: Pair, edge: ScatterEdge) -> int:
     return sum(len(_tokens(pair, other)) for other in others)
 
 
-def _runs(pair: Pair, edge: ScatterEdge) -> Tensor:
+def _runs(pair: Pair, edge: ScatterEdge | InjectEdge) -> Tensor:
     """[B, S] number of the stretch of the edge's placeholders each token is in, -1 outside."""
     wanted = torch.tensor([pair.graph.tokens[name] for name in edge.at])
     inside = torch.isin(pair.batch.input_ids.cpu(), wanted)

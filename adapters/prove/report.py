@@ -81,8 +81,8 @@ class ProveReport:
             cells = (proof.kind, *map(str, counts), f"{proof.largest_unchanged:.0e}")
             table.add_row(*cells, style="red" if proof.problems else None)
         console.print(table)
-        for proof in self.kinds:
-            console.print(f"{proof.kind}: {proof.rule}", markup=False, highlight=False)
+        for rule in dict.fromkeys(f"{proof.kind}: {proof.rule}" for proof in self.kinds):
+            console.print(rule, markup=False, highlight=False)
         console.print()
         table = Table("frozen", "gradient reaches", title=f"{self.spec}: where gradient goes", title_justify="left")
         for proof in self.freezes:

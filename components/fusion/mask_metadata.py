@@ -41,12 +41,18 @@ class MetadataLayout:
     """Token id by the name that rules use."""
     injected: tuple[tuple[int, ...], ...] = ()
     """Token ids of the placeholders of each block of rows that is added between layers: one field for all."""
+    sets: tuple[tuple[int, ...], ...] = ()
+    """Token ids of each group that layers treat apart: one field for all, 0 at other tokens, then 1, 2, ..."""
 
     @classmethod
     def for_rules(
-        cls, rules: Iterable[Rule], tokens: Mapping[str, int], injected: Iterable[Iterable[str]] = ()
+        cls,
+        rules: Iterable[Rule],
+        tokens: Mapping[str, int],
+        injected: Iterable[Iterable[str]] = (),
+        sets: Iterable[Iterable[str]] = (),
     ) -> "MetadataLayout":
-        """Collect what `rules` ask for, and inject edges, whose token names `injected` has.
+        """Collect what `rules` ask for, and inject edges, whose token names `injected` has, and groups of tokens.
 
         Raises:
             ValueError: a rule names a token that `tokens` does not have.
@@ -60,21 +66,27 @@ class MetadataLayout:
             elif isinstance(leaf, Prefix):
                 prefixes[empty.token_id(leaf.token)] = None
         blocks = tuple(tuple(empty.token_id(name) for name in names) for names in injected)
-        return cls(tuple(runs), tuple(prefixes), empty.tokens, blocks)
+        groups = tuple(tuple(empty.token_id(name) for name in names) for names in sets)
+        return cls(tuple(runs), tuple(prefixes), empty.tokens, blocks, groups)
 
     @property
     def num_fields(self) -> int:
         return self.row_field + bool(self.injected)
 
     @property
+    def set_field(self) -> int:
+        """Number of the token's group."""
+        return Field.FIRST_RUN + len(self.runs) + len(self.prefixes)
+
+    @property
     def row_field(self) -> int:
         """Number of the token's feature row in its chunk, or -1; see `components.fusion.inject`."""
-        return Field.FIRST_RUN + len(self.runs) + len(self.prefixes)
+        return self.set_field + bool(self.sets)
 
     @property
     def needs_tokens(self) -> bool:
         """Whether the fields depend on `input_ids` at all, and not only on padding and document borders."""
-        return bool(self.runs or self.prefixes or self.injected)
+        return bool(self.runs or self.prefixes or self.injected or self.sets)
 
     def token_id(self, name: str) -> int:
         if name not in self.tokens:
@@ -139,6 +151,8 @@ class MetadataLayout:
         rows = [index - start, document, valid]
         rows += [_run_ids(_is_any(input_ids, ids), document) for ids in self.runs]
         rows += [_prefix_ids(input_ids == token, document) for token in self.prefixes]
+        if self.sets:
+            rows.append(sum(_is_any(input_ids, ids) * number for number, ids in enumerate(self.sets, start=1)))
         metadata = torch.stack([row.to(torch.int32) for row in rows], dim=1)
         metadata = metadata if rank_order is None else metadata[:, :, rank_order]
         if not self.injected:

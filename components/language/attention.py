@@ -20,6 +20,7 @@ from components.language.gpt_declaration import Attention
 from components.language.norms import ScaleFreeRMSNorm, rms_norm
 from components.language.rotation import rotate
 from components.language.rotation_columns import Columns
+from components.language.temperature import tempered
 
 
 class AttentionHalf(MegatronModule):
@@ -125,8 +126,16 @@ class SelfAttention(AttentionHalf):
             [S, B, H] and no bias.
         """
         query, gate, key, value = self._heads(hidden_states)
-        query = rotate(self.q_norm(query), rotary_pos_emb, self.columns)
-        key, value = rotate(self.k_norm(key), rotary_pos_emb, self.columns), self.v_norm(value)
+        if self.part.head_norms == "after_rotation":
+            query = self.q_norm(rotate(query, rotary_pos_emb, self.columns))
+            key = self.k_norm(rotate(key, rotary_pos_emb, self.columns))
+        else:
+            query = rotate(self.q_norm(query), rotary_pos_emb, self.columns)
+            key = rotate(self.k_norm(key), rotary_pos_emb, self.columns)
+        value = self.v_norm(value)
+        if self.part.temperature is not None:
+            first = self.context_group.rank() * query.shape[0]
+            query = tempered(query, attention_mask, first, self.part.temperature)
         return self._output(self._attend, query, key, value, attention_mask, gate=gate)
 
     def _attend(self, query: Tensor, key: Tensor, value: Tensor, metadata: Tensor) -> Tensor:

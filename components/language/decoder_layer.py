@@ -14,6 +14,7 @@ from components.fusion.inject import add_level
 from components.language.attention import SelfAttention
 from components.language.delta_net import GatedDeltaNet
 from components.language.documents import PackedDocuments
+from components.language.expert_sets import SetPlace
 from components.language.feed_forward import FeedForwardHalf
 from components.language.gpt_declaration import Layer
 from components.language.injection import LevelPlace
@@ -28,12 +29,13 @@ class DecoderLayer(TransformerLayer):
     Norms after a half live in the half: Megatron-Core's residual adds, recomputation and offloading stay as they are.
     """
 
-    def __init__(self, *args: Any, scaled: bool = False, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, scaled: bool = False, sets: bool = False, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.output_scale: Tensor | None
         scale = torch.ones(1, dtype=self.config.params_dtype, device=torch.cuda.current_device()) if scaled else None
         self.register_buffer("output_scale", scale)
         self.place: LevelPlace | None = None
+        self.metadata_for_experts = sets
 
     def forward(self, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor | None]:
         """[S, B, H] to [S, B, H]; arguments are those of Megatron-Core's TransformerLayer, by name.
@@ -41,6 +43,9 @@ class DecoderLayer(TransformerLayer):
         Its `context` is not attended to: it holds levels of features [K, N, H], one of which is added here, and goes on
         from layer to layer, through recomputation too.
         """
+        if self.metadata_for_experts:
+            # Megatron-Core hands this argument, and no other, to the feed-forward half, through recomputation too.
+            kwargs["padding_mask"] = kwargs["attention_mask"]
         result: Any = super().forward(*args, **kwargs)
         output, levels = result
         output = output if self.output_scale is None else output * self.output_scale
@@ -69,18 +74,24 @@ def delta_net_spec(layer: Layer, documents: PackedDocuments) -> ModuleSpec:
     return ModuleSpec(module=GatedDeltaNet, params=params)
 
 
-def layer_spec(layer: Layer, mixer: ModuleSpec) -> ModuleSpec:
-    """Megatron-Core's recipe for one layer of a kind, around what mixes its tokens."""
+def layer_spec(layer: Layer, mixer: ModuleSpec, place: SetPlace | None = None) -> ModuleSpec:
+    """Megatron-Core's recipe for one layer of a kind, around what mixes its tokens.
+
+    `place` is of the number of each token's set of experts; None: there is one set.
+    """
     bias_dropout_add: Any = get_bias_dropout_add
     return ModuleSpec(
         module=DecoderLayer,
-        params={"scaled": layer.output_scale == "layer_scalar"},
+        params={
+            "scaled": layer.output_scale == "layer_scalar",
+            "sets": bool(layer.ffn.experts and layer.ffn.experts.sets),
+        },
         submodules=TransformerLayerSubmodules(
             input_layernorm=rms_norm,
             self_attention=mixer,
             self_attn_bda=bias_dropout_add,
             pre_mlp_layernorm=IdentityOp,
-            mlp=partial(FeedForwardHalf, layer=layer),
+            mlp=partial(FeedForwardHalf, layer=layer, place=place),
             mlp_bda=bias_dropout_add,
         ),
     )

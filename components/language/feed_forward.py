@@ -10,6 +10,7 @@ from megatron.core.transformer.module import MegatronModule
 from megatron.core.transformer.transformer_config import TransformerConfig
 from torch import Tensor, nn
 
+from components.language.expert_sets import ExpertSets, SetPlace, mixed
 from components.language.experts import ExpertBranch
 from components.language.feed_forward_declaration import FeedForward
 from components.language.gpt_declaration import Layer
@@ -25,10 +26,11 @@ class FeedForwardHalf(MegatronModule):
         config: TransformerConfig,
         layer: Layer,
         pg_collection: ProcessGroupCollection,
+        place: SetPlace | None = None,
         **_: Any,
     ) -> None:
         super().__init__(config=config)
-        part = layer.ffn
+        part, self.place = layer.ffn, place
         self.part = part
         both = part.dense is not None and part.experts is not None and part.branch_norms
 
@@ -42,8 +44,10 @@ class FeedForwardHalf(MegatronModule):
             self.dense_norm = norm(both)
         if part.experts is not None:
             self.experts = ExpertBranch(config, part.experts, pg_collection)
+            if part.experts.sets:
+                self.expert_sets = ExpertSets(config, part.experts, pg_collection)
             if (shared := part.experts.shared) is not None:
-                self.shared_expert = dense_branch(config, shared.intermediate_size, pg_collection)
+                self.shared_expert = dense_branch(config, shared.width, pg_collection)
                 self.shared_gate = SharedGate(config) if shared.gate == "sigmoid" else None
             self.experts_input_norm = norm(both)
             self.experts_norm = norm(both)
@@ -52,29 +56,41 @@ class FeedForwardHalf(MegatronModule):
         """Megatron-Core's name for telling the load-balancing log which layer this is."""
         if self.part.experts is not None:
             self.experts.set_layer_number(layer_number)
+            if self.part.experts.sets:
+                self.expert_sets.set_layer_number(layer_number)
 
-    def forward(self, residual: Tensor, **_: Any) -> tuple[Tensor, None]:
-        """[S, B, H] residual stream to [S, B, H] and no bias."""
+    def forward(self, residual: Tensor, padding_mask: Tensor | None = None, **_: Any) -> tuple[Tensor, None]:
+        """[S, B, H] residual stream to [S, B, H] and no bias.
+
+        `padding_mask` (the argument's name is Megatron-Core's) are mask metadata [B, F, S of whole sequences], which
+        say the experts that each token passes.
+        """
         normed = self.input_norm(residual)
         output = None
         if self.part.dense is not None:
             output = self.dense_norm(self.dense(normed)[0])
         if self.part.experts is not None:
-            mixed = self.experts_norm(self._mixture(residual, normed))
-            output = mixed if output is None else output + mixed
+            mixture = self.experts_norm(self._mixture(residual, normed, padding_mask))
+            output = mixture if output is None else output + mixture
         assert output is not None
         return self.output_norm(output), None
 
-    def _mixture(self, residual: Tensor, normed: Tensor) -> Tensor:
+    def _mixture(self, residual: Tensor, normed: Tensor, metadata: Tensor | None) -> Tensor:
         own_norm = not isinstance(self.experts_input_norm, nn.Identity)
         expert_input = self.experts_input_norm(residual) if own_norm else normed
         assert self.part.experts is not None
         routed = residual if self.part.experts.router.input == "residual" else expert_input
-        mixed: Tensor = self.experts(expert_input, routed)
+        if self.part.experts.sets:
+            assert self.place is not None
+            assert metadata is not None
+            branches: list[Any] = [self.experts, *self.expert_sets.values()]
+            mixture = mixed(branches, expert_input, routed, self.place.own(metadata))
+        else:
+            mixture = self.experts(expert_input, routed)
         if self.part.experts.shared is None:
-            return mixed
+            return mixture
         shared, _ = self.shared_expert(expert_input)
-        return mixed + (shared if self.shared_gate is None else self.shared_gate(expert_input) * shared)
+        return mixture + (shared if self.shared_gate is None else self.shared_gate(expert_input) * shared)
 
 
 def dense_branch(config: TransformerConfig, intermediate_size: int, groups: ProcessGroupCollection) -> MLP:

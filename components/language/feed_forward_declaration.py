@@ -67,10 +67,24 @@ class Router:
 class Shared:
     """An expert that every token passes, beside the chosen ones; reads what they read, its output is added."""
 
-    intermediate_size: int = field(metadata=_doc("Width between its two projections."))
+    intermediate_size: int = field(metadata=_doc("Width between its two projections, of each of `count`."))
+    count: int = field(default=1, metadata=_doc("So many lie side by side in one network, `count` times as wide."))
     gate: Literal["none", "sigmoid"] = field(
         default="none", metadata=_doc("sigmoid: its output times the sigmoid of a learned projection to one number.")
     )
+
+    @property
+    def width(self) -> int:
+        """Of all of them."""
+        return self.intermediate_size * self.count
+
+
+@frozen
+class ExpertSet:
+    """Experts of some tokens, as many as the first set has, with a router of their own like its."""
+
+    tokens: tuple[str, ...] = field(metadata=_doc("Names of the spec's `tokens` that pass these experts."))
+    intermediate_size: int = field(metadata=_doc("Width inside one of them."))
 
 
 @frozen
@@ -82,6 +96,11 @@ class Experts:
     intermediate_size: int = field(metadata=_doc("Width inside one expert."))
     router: Router = field(factory=Router, metadata=_doc("How experts are chosen."))
     shared: Shared | None = field(default=None, metadata=_doc("An expert for every token; null: none."))
+    sets: dict[str, ExpertSet] = field(
+        factory=dict,
+        hash=False,
+        metadata=_doc("More sets, by name: tokens of theirs pass them instead; all others pass the experts above."),
+    )
 
 
 @frozen
@@ -119,6 +138,9 @@ def _experts(experts: Experts, path: str) -> Iterator[Finding]:
     yield from whole(f"{path}.intermediate_size", experts.intermediate_size)
     if experts.shared is not None:
         yield from whole(f"{path}.shared.intermediate_size", experts.shared.intermediate_size)
+        yield from whole(f"{path}.shared.count", experts.shared.count)
+    for name, each in experts.sets.items():
+        yield from _set(name, each, experts, f"{path}.sets.{name}")
     if experts.num_experts < 1:
         yield from whole(f"{path}.num_experts", experts.num_experts)
     elif not 0 < experts.top_k <= experts.num_experts:
@@ -126,6 +148,17 @@ def _experts(experts: Experts, path: str) -> Iterator[Finding]:
         yield Finding(f"{path}.top_k", message, (f"{path}.num_experts",))
     else:
         yield from _router(experts, path)
+
+
+def _set(name: str, part: ExpertSet, experts: Experts, path: str) -> Iterator[Finding]:
+    yield from whole(f"{path}.intermediate_size", part.intermediate_size)
+    if not part.tokens:
+        yield Finding(f"{path}.tokens", "no token is named: none would pass these experts.")
+    for other, earlier in experts.sets.items():
+        if other == name:
+            return
+        for both in sorted(set(part.tokens) & set(earlier.tokens)):
+            yield Finding(f"{path}.tokens", f"{both} passes the experts of {other} ({{0}}) already.", (f"{path}",))
 
 
 def _router(experts: Experts, path: str) -> Iterator[Finding]:

@@ -19,7 +19,7 @@ def rotation_table(section: Gpt) -> RotationTable:
     size = num_rotation_columns(section)
     frequencies, factors = torch.zeros(size, device="cpu"), torch.ones(size, device="cpu")
     axes = torch.zeros(size, dtype=torch.int64, device="cpu")
-    scaled = False  # a number, not asked of the tensors: plans build models that have no values
+    scaled = False  # a number of Python: plans build models whose tensors have no values
     for kind, columns in rotation_columns(section).items():
         rope = section.layers.kinds[kind].rope
         if columns is None or rope is None:
@@ -27,7 +27,7 @@ def rotation_table(section: Gpt) -> RotationTable:
         own = slice(columns.start, columns.stop)
         frequencies[own], factor = inverse_frequencies(columns.width, rope)
         factors[own] = factor
-        scaled |= factor != 1
+        scaled |= factor != 1.0
         if rope.sections is not None:
             axes[own] = torch.tensor(section_axes(rope.sections, rope.section_order), device="cpu")
     return RotationTable(frequencies, factors if scaled else None, axes if has_sections(section) else None)

@@ -16,12 +16,14 @@ from torch import Tensor, nn
 
 from components.build_error import BuildError
 from components.context import BuildContext, CoreAttention
+from components.fusion.rank_tokens import RankTokens
 from components.fusion.rotary import RotationTable
 from components.language.core_attention import DenseMasks, MaskedAttention
 from components.language.decoder_layer import attention_spec, delta_net_spec, layer_spec
 from components.language.documents import PackedDocuments
+from components.language.expert_sets import SetPlace
 from components.language.frequencies import rotation_table
-from components.language.gpt_declaration import Attention, Gpt, kind_of, layer_kinds
+from components.language.gpt_declaration import Gpt, Layer, kind_of, layer_kinds
 from components.language.injection import Injection
 from components.language.norms import rms_norm
 from components.language.rotation_columns import rotation_columns
@@ -143,10 +145,12 @@ def block_spec(section: Gpt, context: BuildContext) -> TransformerBlockSubmodule
         if layer.attention is None:
             mixers[kind] = delta_net_spec(layer, documents)
         else:
-            core = _core_attention(layer.attention, kind, masks, context)
+            core = _core_attention(layer, kind, masks, context)
             mixers[kind] = attention_spec(layer, columns[kind], core)
+    tokens = RankTokens.of(context.groups, sequence_parallel=context.transformer.sequence_parallel)
+    place = SetPlace(context.layout.set_field, tokens) if context.layout.sets else None
     for name in dict.fromkeys(section.layers.names):
-        specs[name] = layer_spec(section.layers.whole(name), mixers[kind_of(name)])
+        specs[name] = layer_spec(section.layers.whole(name), mixers[kind_of(name)], place)
     stage = {"vp_stage": context.vp_stage, "pp_rank": context.groups.pp.rank()}
     first = get_transformer_layer_offset(context.transformer, **stage)
     count = get_num_layers_to_build(context.transformer, **stage)
@@ -154,8 +158,9 @@ def block_spec(section: Gpt, context: BuildContext) -> TransformerBlockSubmodule
     return TransformerBlockSubmodules(layer_specs=[specs[name] for name in names], layer_norm=rms_norm)
 
 
-def _core_attention(part: Attention, kind: str, masks: DenseMasks, context: BuildContext) -> nn.Module:
-    rule, scale, softcap = context.rules[kind], part.score_scale, part.softcap
+def _core_attention(layer: Layer, kind: str, masks: DenseMasks, context: BuildContext) -> nn.Module:
+    part = layer.attention
+    rule, scale, softcap = context.rules[kind], layer.score_scale, part.softcap
     dense = MaskedAttention(rule, masks, scale, context.transformer.attention_dropout, softcap)
     if context.core_attention is None or context.groups.cp.size() > 1:
         return dense

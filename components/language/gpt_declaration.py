@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Literal
 from attrs import evolve, field, frozen
 
 from components.language.delta_net_declaration import DeltaNet, check_delta_net
-from components.language.feed_forward_declaration import FeedForward, check_feed_forward
+from components.language.feed_forward_declaration import ExpertSet, FeedForward, check_feed_forward
 from components.language.latent_declaration import Latent, check_latent
 from components.language.rope_declaration import Rope, check_rope
 from components.language.rotation_columns import has_sections, rotating_dim
+from components.language.temperature_declaration import Temperature, check_temperature
 from composer.finding import Finding
 from composer.ranges import positive, whole
 from composer.registry import Component, Port, Ports
@@ -44,14 +45,20 @@ class Attention:
     softcap: float | None = field(
         default=None, metadata=_doc("Scaled scores become cap · tanh(scores / cap), before the mask; null: they stay.")
     )
-    q_norm: Literal["none", "rms"] = field(default="none", metadata=_doc("Norm of each query head, before rotation."))
-    k_norm: Literal["none", "rms"] = field(default="none", metadata=_doc("Norm of each key head, before rotation."))
+    q_norm: Literal["none", "rms", "scale_free"] = field(default="none", metadata=_doc("Norm of each query head."))
+    k_norm: Literal["none", "rms", "scale_free"] = field(default="none", metadata=_doc("Norm of each key head."))
+    head_norms: Literal["before_rotation", "after_rotation"] = field(
+        default="before_rotation", metadata=_doc("Where the norms of query and key heads stand.")
+    )
     v_norm: Literal["none", "scale_free"] = field(default="none", metadata=_doc("Norm of each value head."))
     values: Values = field(factory=Values, metadata=_doc("Where values come from."))
     bias: bool = field(default=False, metadata=_doc("Bias on the query, key and value projections."))
     output_gate: Literal["none", "sigmoid"] = field(
         default="none",
         metadata=_doc("sigmoid: each query head has a gate beside it, which its output is multiplied by."),
+    )
+    temperature: Temperature | None = field(
+        default=None, metadata=_doc("Queries grow with their position in the document; null: they do not.")
     )
     latent: Latent | None = field(
         default=None,
@@ -95,6 +102,11 @@ class Layer:
     output_scale: Literal["none", "layer_scalar"] = field(
         default="none", metadata=_doc("layer_scalar: the layer's output times a stored number.")
     )
+
+    @property
+    def score_scale(self) -> float:
+        """Factor on query·key: the attention's, times that of stretched wavelengths."""
+        return self.attention.score_scale * (1.0 if self.rope is None else self.rope.score_factor)
 
 
 @frozen
@@ -279,6 +291,10 @@ def _attention(attention: Attention, path: str) -> Iterator[Finding]:
     elif attention.head_dim > 0 and attention.head_dim % 2:
         yield Finding(f"{path}.head_dim", f"{attention.head_dim} is odd: rotation turns pairs.")
     yield from positive(f"{path}.softcap", attention.softcap)
+    if attention.temperature is not None:
+        yield from check_temperature(attention.temperature, f"{path}.temperature")
+    if attention.head_norms == "after_rotation" and attention.q_norm == attention.k_norm == "none":
+        yield Finding(f"{path}.head_norms", "has no effect: neither q_norm nor k_norm is given.")
     if attention.scale_dim is not None:
         yield from whole(f"{path}.scale_dim", attention.scale_dim)
         if attention.scale is not None:
@@ -324,6 +340,23 @@ def has_experts(section: Gpt) -> bool:
     return any(ffn.experts is not None for ffn in section.layers.feed_forwards.values())
 
 
+def _expert_sets(section: Gpt) -> dict[str, ExpertSet]:
+    """The sets of experts but the first; all layers have the same mixture."""
+    mixtures = (ffn.experts for ffn in section.layers.feed_forwards.values())
+    return next((part.sets for part in mixtures if part is not None), {})
+
+
+def set_names(section: Gpt) -> tuple[str, ...]:
+    """Names of the sets of experts but the first."""
+    return tuple(_expert_sets(section))
+
+
+def token_groups(section: Gpt) -> dict[str, tuple[str, ...]]:
+    """Tokens of each set of experts but the first, by the place that names them."""
+    place = next((path for path, ffn in section.layers.feed_forwards.items() if ffn.experts is not None), "")
+    return {f"{place}.experts.sets.{name}.tokens": each.tokens for name, each in _expert_sets(section).items()}
+
+
 def _costs(config: Gpt) -> "DecoderCosts":
     from components.language.costs.decoder import GptCosts
 
@@ -346,4 +379,5 @@ GPT = Component(
     fixed_rules=fixed_rules,
     check=check,
     costs=_costs,
+    token_groups=token_groups,
 )

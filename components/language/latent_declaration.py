@@ -16,6 +16,10 @@ def _doc(text: str) -> dict[str, str]:
     return {"description": text}
 
 
+BESIDE_LATENT = ("heads", "kv_heads", "head_dim", "scale", "scale_dim", "softcap", "values", "latent")
+"""What else of an attention counts where it has a latent; `values` says so itself."""
+
+
 @frozen
 class Latent:
     """Keys and values of all heads are projected from one normed vector per token, the latent.
@@ -53,9 +57,8 @@ def check_latent(attention: "Attention", latent: Latent, path: str) -> Iterator[
     if attention.kv_heads != attention.heads:
         message = f"{attention.kv_heads}: a latent makes keys and values for each of heads: {attention.heads} ({{0}})."
         yield Finding(f"{path}.kv_heads", message, (f"{path}.heads",))
-    defaults = {each.name: each.default for each in fields(type(attention))}
-    for name in ("q_norm", "k_norm", "v_norm", "bias", "output_gate"):
-        if getattr(attention, name) != defaults[name]:
-            yield Finding(f"{path}.{name}", "has no effect beside latent: its projections have none.")
+    for each in fields(type(attention)):
+        if each.name not in BESIDE_LATENT and getattr(attention, each.name) != each.default:
+            yield Finding(f"{path}.{each.name}", "has no effect beside latent, which has projections of its own.")
     if attention.values.keys:
         yield Finding(f"{path}.values.keys", "has no effect beside latent, which makes values of its own.")

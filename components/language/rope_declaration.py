@@ -1,5 +1,6 @@
 """Rotary position embedding of one layer kind, as a spec says it (torch-free)."""
 
+import math
 from collections.abc import Iterator
 from typing import Literal
 
@@ -46,6 +47,12 @@ class Scaling:
     attention_factor: float | None = field(
         default=None, metadata=_doc("With yarn: factor on cosines and sines; null: from factor and the two mscales.")
     )
+    scale_scores: bool | None = field(
+        default=None,
+        metadata=_doc(
+            "With yarn: query·key is multiplied by (0.1 · mscale_all_dim · ln factor + 1)² too; null: it is not."
+        ),
+    )
     truncate: bool | None = field(
         default=None, metadata=_doc("With yarn: the borders between pairs are whole numbers; null: true.")
     )
@@ -58,7 +65,9 @@ _NEEDED = {
     "llama3": ("original_max_positions", "low_freq_factor", "high_freq_factor"),
     "yarn": ("original_max_positions",),
 }
-_OPTIONAL = {"yarn": ("beta_fast", "beta_slow", "mscale", "mscale_all_dim", "attention_factor", "truncate")}
+_OPTIONAL = {
+    "yarn": ("beta_fast", "beta_slow", "mscale", "mscale_all_dim", "attention_factor", "scale_scores", "truncate")
+}
 
 
 @frozen
@@ -104,6 +113,17 @@ class Rope:
             "then time; sections are listed in this order."
         ),
     )
+
+    @property
+    def score_factor(self) -> float:
+        """What query·key is multiplied by beside the attention's own scale.
+
+        Source: transformers 5.23 models/deepseek_v3, `yarn_apply_mscale`.
+        """
+        scaling = self.scaling
+        if scaling is None or not scaling.scale_scores or scaling.factor <= 1:
+            return 1.0
+        return float((0.1 * (scaling.mscale_all_dim or 0.0) * math.log(scaling.factor) + 1.0) ** 2)
 
     def width(self, head_dim: int) -> int:
         """How many columns of a head rotate, or stand still among those that do."""
@@ -166,6 +186,8 @@ def _scaling(rope: Rope, path: str) -> Iterator[Finding]:
             yield Finding(f"{path}.scaling", f"{name} is missing: type {rope.type} needs it.")
         elif value is not None and name not in (*needed, *optional):
             yield Finding(f"{path}.scaling.{name}", f"has no effect with type {rope.type}.")
+    if scaling.scale_scores and rope.type == "yarn" and not scaling.mscale_all_dim:
+        yield Finding(f"{path}.scaling.scale_scores", "has no effect without mscale_all_dim: the factor would be 1.")
     for name in ("factor", "low_freq_factor", "high_freq_factor", "beta_fast", "beta_slow", "attention_factor"):
         yield from positive(f"{path}.scaling.{name}", getattr(scaling, name))
     if scaling.original_max_positions is not None:

@@ -61,12 +61,12 @@ def _head_settings(config: Gpt) -> dict[str, Any]:
 def _expert_settings(config: Gpt) -> dict[str, Any]:
     names = config.layers.names
     mixtures = {name: config.layers.whole(name).ffn.experts for name in dict.fromkeys(names)}
-    experts = {part for part in mixtures.values() if part is not None}
+    experts = [part for part in mixtures.values() if part is not None]
     if not experts:
         return {}
-    if len(experts) > 1:
+    part = experts[0]
+    if any(other != part for other in experts):
         raise BuildError("layer kinds with different experts: Megatron-Core has one setting for all layers")
-    part = experts.pop()
     sparse = [int(mixtures[name] is not None) for name in names]
     return {
         **({} if all(sparse) else {"moe_layer_freq": sparse}),

@@ -2,7 +2,6 @@
 width.
 """
 
-import importlib
 from typing import Any
 
 import torch
@@ -11,6 +10,7 @@ from transformers import PreTrainedModel
 
 from components.build_error import BuildError
 from components.context import BuildContext
+from components.hf_class import modeling_class
 from components.hf_config import to_hf_config
 from components.projector.hf_module_declaration import HfModule
 
@@ -22,10 +22,7 @@ def build(section: HfModule, context: BuildContext) -> nn.Module:
         BuildError: that file has no such class.
     """
     configs = [to_hf_config(config) for config in section.args]
-    file = type(configs[0]).__module__.replace(".configuration_", ".modeling_")
-    found = getattr(importlib.import_module(file), section.class_name, None)
-    if found is None:
-        raise BuildError(f"{file} has no class {section.class_name}")
+    found = modeling_class(configs[0], section.class_name)
     if issubclass(found, PreTrainedModel):
         raise BuildError(f"{section.class_name} is a whole model of transformers; a projector is a plain module")
     projector: nn.Module = found(*configs).to(context.transformer.params_dtype)
@@ -51,12 +48,14 @@ def run(module: nn.Module, section: HfModule, item_rows: Tensor, **inputs: Any) 
     features = inputs.pop("in")
     if section.rows is not None:
         features = _of_items(features, item_rows, section)
+    elif section.reads == "squares":
+        features = features.unflatten(0, (-1, section.pool**2))
     projected: Tensor = module(features, **inputs)
     if projected.shape[-1] != section.out_dim:
         made = projected.shape[-1]
         raise BuildError(f"{section.class_name} makes rows of {made}, the spec says {section.out_dim}")
     if section.rows is None:
-        return projected
+        return projected.flatten(0, -2)
     if projected.shape[1] != section.rows:
         made = projected.shape[1]
         raise BuildError(f"{section.class_name} makes {made} rows of every item, the spec says rows: {section.rows}")
@@ -73,6 +72,12 @@ def _of_items(features: Tensor, item_rows: Tensor, section: HfModule) -> Tensor:
     return features.unflatten(0, (item_rows.numel(), -1))
 
 
-def rows_after(section: HfModule, item_rows: Tensor) -> Tensor:
+def rows_after(section: HfModule, item_rows: Tensor, **inputs: Any) -> Tensor:
     """Rows of each item behind the projector: [I] int64, from those it reads."""
-    return item_rows // section.pool**2 if section.rows is None else torch.full_like(item_rows, section.rows)
+    if section.rows is not None:
+        return torch.full_like(item_rows, section.rows)
+    rows = item_rows // section.pool**2
+    if section.pool_frames is None:
+        return rows
+    frames = inputs[section.pool_frames.grids_in][:, 0].to(rows)
+    return rows // frames * (frames // section.pool_frames.frames).clamp(min=1)

@@ -4,24 +4,38 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, AutoModel
+from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, AutoModel, PreTrainedModel
 
 from components.build_error import BuildError
 from components.context import BuildContext
+from components.hf_class import modeling_class
 from components.hf_config import to_hf_config
 from components.vision.hf_tower_declaration import HfTower, Levels
 from composer.graph import OUT
 
 
 def build(section: HfTower, context: BuildContext) -> nn.Module:
-    """The tower in `params_dtype`, initialised as transformers does."""
+    """The tower in `params_dtype`, initialised as transformers does.
+
+    Raises:
+        BuildError: the configuration is a language model's; a class that there is not, or that is no whole model.
+    """
     config = to_hf_config(section.config)
     if type(config) in MODEL_FOR_CAUSAL_LM_MAPPING:
         raise BuildError(
             f"{type(config).__name__} is a language model's configuration: a tower encodes, see language.gpt"
         )
-    tower: nn.Module = AutoModel.from_config(config, dtype=context.transformer.params_dtype)
-    return tower
+    dtype = context.transformer.params_dtype
+    if section.class_name is None:
+        tower: nn.Module = AutoModel.from_config(config, dtype=dtype)
+        return tower
+    found = modeling_class(config, section.class_name)
+    if not issubclass(found, PreTrainedModel):
+        raise BuildError(
+            f"{section.class_name} is no whole model of transformers: it cannot be made from a configuration"
+        )
+    named: nn.Module = found._from_config(config, dtype=dtype)  # noqa: SLF001 (what AutoModel calls)
+    return named
 
 
 def run(module: nn.Module, section: HfTower, **inputs: Any) -> Tensor | dict[str, Tensor]:
@@ -51,6 +65,23 @@ def _features(module: nn.Module, section: HfTower, output: Any) -> Tensor:
         return torch.cat(_hidden_states(module, output, section.hidden_states.chosen), dim=-1)
     features: Tensor = _field(module, output, section.output)
     return features
+
+
+def items(section: HfTower, **inputs: Any) -> dict[str, Any]:
+    """What is encoded, item by item: what the tower was given, or the tiles that its pictures really have.
+
+    Raises:
+        BuildError: a picture has fewer tiles than its size asks for.
+    """
+    rule = section.tiles
+    if rule is None:
+        return inputs
+    counts = [rule.tiling.tiles(*size) for size in inputs.pop(rule.sizes_in).tolist()]
+    name, tiles = next(iter(inputs.items()))
+    if counts and max(counts) > tiles.shape[1]:
+        raise BuildError(f"{name} holds {tiles.shape[1]} tiles of each picture, and by its size one has {max(counts)}")
+    real = torch.arange(tiles.shape[1])[None] < torch.tensor(counts)[:, None]
+    return {name: tiles[real.to(tiles.device)]}
 
 
 def _levels(module: nn.Module, levels: Levels, output: Any, section: HfTower) -> Tensor:

@@ -5,6 +5,7 @@ from typing import Any
 
 from attrs import field, frozen
 
+from components.vision.tiling import Tiling
 from composer.finding import Finding
 from composer.graph import OUT
 from composer.ranges import whole
@@ -56,6 +57,16 @@ class HiddenStates:
 
 
 @frozen
+class PictureTiles:
+    """Items are tiles: an input [pictures, tiles, ...] padded to the most, of which each picture's own are taken."""
+
+    sizes_in: str = field(
+        metadata={"description": "The input that holds height and width of every picture, in pixels, before scaling."}
+    )
+    tiling: Tiling = field(metadata={"description": "How pictures were cut into tiles."})
+
+
+@frozen
 class Levels:
     """Features of several depths beside `out`, one block of rows for each, as many rows as `out` has."""
 
@@ -73,11 +84,19 @@ class Levels:
 
 @frozen
 class HfTower:
-    """A vision tower of transformers, made by `AutoModel.from_config`."""
+    """A vision tower of transformers, made of its configuration."""
 
     config: dict[str, Any] = field(metadata={"description": "The tower's configuration, as in the checkpoint."})
     inputs: dict[str, tuple[str | int, ...]] = field(
         metadata={"description": "Arguments of the tower's forward and their named dimensions."}
+    )
+    class_name: str | None = field(
+        default=None,
+        kw_only=True,
+        metadata={
+            "key": "class",
+            "description": "Its class, in the modeling file beside the configuration; null: the one AutoModel takes.",
+        },
     )
     out_dim: int = field(
         metadata={"description": "Width of one feature row; of each layer's part, if several are taken."}
@@ -96,6 +115,17 @@ class HfTower:
         factory=dict,
         metadata={"description": "More outputs, by the names of their ports, for inject edges; rows of `out_dim`."},
     )
+
+    tiles: PictureTiles | None = field(
+        default=None, metadata={"description": "Where pictures come as tiles: how many tiles each has."}
+    )
+
+    @property
+    def arguments(self) -> dict[str, tuple[str | int, ...]]:
+        """What the tower's forward is given, item by item, and its dimensions."""
+        if self.tiles is None:
+            return self.inputs
+        return {name: (shape[0], *shape[2:]) for name, shape in self.inputs.items() if name != self.tiles.sizes_in}
 
     @property
     def width(self) -> int:
@@ -141,6 +171,8 @@ def check(config: HfTower) -> Iterator[Finding]:
         yield from _layers(chosen, depth, "hidden_states.layers")
     for name, levels in config.levels.items():
         yield from _levels(name, levels, config)
+    if config.tiles is not None:
+        yield from _tiles(config.tiles, config)
     if config.item_rows is not None:
         yield from _item_rows(config.item_rows, config)
 
@@ -166,6 +198,19 @@ def _layers(wanted: tuple[int, ...], depth: object, path: str) -> Iterator[Findi
 
 _COUNTED_IN = {"valid_in": "pool", "sizes_in": "patch", "grids_in": "merge"}
 """The keys that name an input, and what goes with each."""
+
+
+def _tiles(tiles: PictureTiles, config: HfTower) -> Iterator[Finding]:
+    yield from tiles.tiling.check("tiles.tiling")
+    if tiles.sizes_in not in config.inputs:
+        near = suggestion(tiles.sizes_in, config.inputs)
+        yield Finding("tiles.sizes_in", f"there is no input {tiles.sizes_in!r}.{near}")
+    elif len(config.inputs) != 2:
+        yield Finding(
+            "inputs", "with tiles there are two inputs: the tiles, and the sizes of pictures ({0}).", ("tiles",)
+        )
+    if config.item_rows is not None:
+        yield Finding("item_rows", "goes with items of many sizes; tiles are all of one. Leave it out.")
 
 
 def _item_rows(rows: ItemRows, config: HfTower) -> Iterator[Finding]:

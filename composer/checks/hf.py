@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from composer.finding import Finding
-from composer.graph import Graph, HfSection
+from composer.graph import Graph, HfSection, Stored
 from composer.suggestion import suggestion
 
 HEAD = "lm_head"
@@ -20,7 +20,10 @@ def hf_findings(graph: Graph) -> Iterator[Finding]:
     if graph.hf_config and graph.hf.text and kind not in graph.hf.text:
         message = f"the configuration's text model is {kind}; this spec composes {', '.join(graph.hf.text)}."
         yield Finding("hf.text", message)
-    known = [node.weights for node in graph.nodes.values() if node.weights]
+    stored = graph.hf.stored
+    if stored is not None and stored.files == "memory" and stored != Stored(files="memory"):
+        yield Finding("hf.stored.files", "with memory there is nothing else to say of files: leave the other keys out.")
+    known = [prefix for name in graph.nodes for prefix in graph.weight_names(name)]
     for name in graph.hf.stored.names if graph.hf.stored else ():
         if name != HEAD and not any(_one_begins(name, weights) for weights in known):
             yield Finding(f"hf.stored.names.{name}", f"no node's weights are called so.{suggestion(name, known)}")

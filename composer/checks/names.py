@@ -19,6 +19,7 @@ def name_findings(wiring: Wiring) -> Iterator[Finding]:
         message = f"{graph.hf.requires!r} is no requirement: a package and versions are, as in transformers>=5.23."
         yield Finding("hf.requires", message)
     yield from _tokens(graph)
+    yield from _groups(wiring)
     yield from _inputs(wiring)
     for name in graph.nodes:
         if clash := node_clash(name, graph.tokens):
@@ -33,6 +34,19 @@ def _tokens(graph: Graph) -> Iterator[Finding]:
         other = names.setdefault(token, name)
         if other != name:
             yield Finding(f"tokens.{name}", f"{token} is the id of {other} too ({{0}}).", (f"tokens.{other}",))
+
+
+def _groups(wiring: Wiring) -> Iterator[Finding]:
+    """Tokens that layers of a decoder treat apart are tokens of the spec."""
+    for name, node in wiring.graph.nodes.items():
+        component = wiring.components.get(node.component)
+        if component is None or component.token_groups is None or node.config is None:
+            continue
+        for path, tokens in component.token_groups(node.config).items():
+            for number, token in enumerate(tokens):
+                if token not in wiring.graph.tokens:
+                    message = f"unknown token {token!r}.{suggestion(token, wiring.graph.tokens)}"
+                    yield Finding(f"nodes.{name}.{path}[{number}]", message)
 
 
 def _inputs(wiring: Wiring) -> Iterator[Finding]:
@@ -50,17 +64,18 @@ def _inputs(wiring: Wiring) -> Iterator[Finding]:
 
 def _weights(graph: Graph) -> Iterator[Finding]:
     owners: dict[tuple[str, ...], str] = {}
-    prefixes = {name: _parts(node.weights) for name, node in graph.nodes.items() if node.weights is not None}
-    for name, parts in prefixes.items():
-        other = owners.setdefault(parts, name)
+    prefixes = [(name, prefix) for name in graph.nodes for prefix in graph.weight_names(name)]
+    for name, prefix in prefixes:
+        other = owners.setdefault(_parts(prefix), name)
         if other != name:
-            message = f"{graph.nodes[name].weights!r} is the prefix of {other} too ({{0}})."
+            message = f"{prefix!r} is the prefix of {other} too ({{0}})."
             yield Finding(f"nodes.{name}.weights", message, (f"nodes.{other}.weights",))
-    for name, parts in prefixes.items():
+    for name, prefix in prefixes:
+        parts = _parts(prefix)
         for length in range(len(parts)):
             around = owners.get(parts[:length])
             if around is not None:
-                prefix, outer = graph.nodes[name].weights, graph.nodes[around].weights
+                outer = ".".join(parts[:length])
                 message = f"{prefix!r} lies within {outer!r}, the prefix of {around} ({{0}})."
                 yield Finding(f"nodes.{name}.weights", message, (f"nodes.{around}.weights",))
 

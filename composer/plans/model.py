@@ -30,13 +30,16 @@ class Tally:
 
 @frozen(eq=False)
 class PlannedModel:
-    """What estimates read. trained: names of parameters that train; rules: mask rule of each layer kind."""
+    """What estimates read. trained: names of parameters that train; rules: mask rule of each layer kind; levels: the
+    decoder layers after which a level of features is added.
+    """
 
     inventory: Inventory
     decoder_node: str
     decoder: DecoderCosts
     rules: dict[str, Rule]
     trained: frozenset[str]
+    levels: tuple[int, ...] = ()
 
     @cached_property
     def tallies(self) -> tuple[Tally, ...]:

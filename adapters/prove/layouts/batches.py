@@ -8,6 +8,7 @@ from megatron.core.packed_seq_params import PackedSeqParams
 
 from adapters.parity.batch import FIRST_TEXT_TOKEN, Batch
 from adapters.parity.tiny import FIRST_SPECIAL_TOKEN
+from composer import Graph
 
 OF_TOKENS = ("input_ids", "labels", "loss_mask", "attention_mask")
 COUNTS = ("images_per_sample", "videos_per_sample")
@@ -34,6 +35,18 @@ class GlobalBatch:
 def items(micro_batch: MicroBatch) -> int:
     """Pictures and clips."""
     return sum(int(counts.sum()) for name, counts in micro_batch.items() if name in COUNTS)
+
+
+def encoded_items(graph: Graph, micro_batch: MicroBatch) -> int:
+    """What towers encode of pictures and clips: these, or the tiles that they are cut into."""
+    count = items(micro_batch)
+    for node in graph.nodes.values():
+        tiles = getattr(node.config, "tiles", None)
+        for edge in graph.edges_to(node.name) if tiles is not None else ():
+            sizes = micro_batch[edge.source.owner]
+            if edge.target.port == tiles.sizes_in and sizes is not None:
+                count += sum(tiles.tiling.tiles(*size) - 1 for size in sizes.tolist())
+    return count
 
 
 def global_batches(batch: Batch) -> dict[str, GlobalBatch]:

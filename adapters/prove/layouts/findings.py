@@ -8,11 +8,12 @@ from typing import Any
 
 from attrs import frozen
 
-from adapters.prove.layouts.batches import items
+from adapters.prove.layouts.batches import encoded_items
 from adapters.prove.layouts.gradient_errors import Part, relative_errors, worst
 from adapters.prove.layouts.job import Alone, Case, found_file
 from adapters.prove.layouts.who_changes import expected_changes, turns
 from adapters.prove.layouts.worker import PACKED
+from adapters.prove.placed import placed_rows
 from adapters.prove.report import UNCHANGED_BOUND
 from composer import Graph
 from composer.edges import MaskEdge
@@ -51,19 +52,19 @@ class LayoutProof:
 def layout_proof(case: Case, graph: Graph, alone: Alone, folder: Path) -> LayoutProof:
     """Read what every rank left, and compare."""
     ranks = [json.loads(found_file(folder, case, rank).read_text("utf-8")) for rank in range(case.named.ranks)]
-    batches = tuple(_batch(name, alone, ranks) for name in alone.batches)
+    batches = tuple(_batch(graph, name, alone, ranks) for name in alone.batches)
     problems = [
         problem
         for name, batch in zip(alone.batches, batches, strict=True)
         for problem in _wrong(name, batch, alone, ranks)
     ]
-    problems += _sharing(case, batches, alone)
+    problems += _sharing(case, graph, batches, alone)
     problems += _frozen(graph, ranks)
     found, rows = _changes(graph, alone, ranks)
     return LayoutProof(case, batches, rows, (*problems, *found))
 
 
-def _batch(name: str, alone: Alone, ranks: list[dict[str, Any]]) -> BatchProof:
+def _batch(graph: Graph, name: str, alone: Alone, ranks: list[dict[str, Any]]) -> BatchProof:
     right = alone.losses[name]
     found = [rank["batches"][name] for rank in ranks]
     errors = _errors(found)
@@ -73,7 +74,7 @@ def _batch(name: str, alone: Alone, ranks: list[dict[str, Any]]) -> BatchProof:
         max((abs(each["loss"] - right) / abs(right) for each in found), key=worst),
         errors[last],
         last,
-        sum(map(items, alone.batches[name])),
+        sum(encoded_items(graph, each) for each in alone.batches[name]),
         tuple(each["encoded"] for each in found),
     )
 
@@ -94,11 +95,11 @@ def _wrong(name: str, batch: BatchProof, alone: Alone, ranks: list[dict[str, Any
         yield f"{name}: and {len(wrong) - SHOWN} more gradients differ"
 
 
-def _sharing(case: Case, batches: tuple[BatchProof, ...], alone: Alone) -> Iterator[str]:
-    """No image twice, and no rank of those that see the same batch more than its share."""
+def _sharing(case: Case, graph: Graph, batches: tuple[BatchProof, ...], alone: Alone) -> Iterator[str]:
+    """No image (or tile of one) twice, and no rank of those that see the same batch more than its share."""
     layout = case.named.layout
     for batch in batches:
-        counts = list(map(items, alone.batches[batch.name]))
+        counts = [encoded_items(graph, each) for each in alone.batches[batch.name]]
         most = sum(-(-count // (layout.tp * layout.cp)) for count in counts)
         if sum(batch.encoded) != batch.images or max(batch.encoded) > most:
             yield f"{batch.name}: {batch.images} images were encoded as {list(batch.encoded)} by the ranks"
@@ -124,12 +125,16 @@ def _changes(graph: Graph, alone: Alone, ranks: list[dict[str, Any]]) -> tuple[l
     seen = _gathered(whole, ranks)
     problems = []
     order = graph.decoder().config.layers.order
-    for (layer, token, number, index), measured in sorted(seen.items()):
-        turn = turns(whole[number]["input_ids"], graph.tokens[token])[index]
+    subjects = list(placed_rows(graph))
+    for (subject, layer, number, index), measured in sorted(seen.items()):
+        placed = subjects[subject]
+        turn = turns(whole[number]["input_ids"], graph.tokens[placed.edge.at[0]])[index]
         expected = expected_changes(mask.rules[order[layer]], graph, whole[number], turn)
         for position in range(int(whole[number]["cu_seqlens"][-1])):
-            if said := _wrong_change(measured.get(position, math.nan), must=expected[position]):
-                where = f"layer {layer}, {order[layer]}: row {number}, token {position}"
+            must = expected[position] if placed.sees(layer) else position == turn.position
+            if said := _wrong_change(measured.get(position, math.nan), must=must):
+                level = "" if placed.level is None else f"level {placed.level}, "
+                where = f"{level}layer {layer}, {order[layer]}: row {number}, token {position}"
                 problems.append(f"{where}, with the feature at token {turn.position}: {said}")
     shown = problems[:SHOWN] + ([f"and {len(problems) - SHOWN} more tokens"] if len(problems) > SHOWN else [])
     return shown, len(seen)
@@ -143,14 +148,14 @@ def _wrong_change(change: float, *, must: bool) -> str | None:
     return "did not change and must" if must else "changed and must not"
 
 
-def _gathered(whole: list[Any], ranks: list[dict[str, Any]]) -> dict[tuple[int, str, int, int], dict[int, float]]:
-    """By layer, token, micro-batch of the global batch and row: the change at each position; copies must agree."""
+def _gathered(whole: list[Any], ranks: list[dict[str, Any]]) -> dict[tuple[int, int, int, int], dict[int, float]]:
+    """By what was turned, layer, micro-batch and row of the global batch: the change at each position; copies agree."""
     data_ranks = max(rank["data_rank"] for rank in ranks) + 1
-    seen: dict[tuple[int, str, int, int], dict[int, float]] = {}
+    seen: dict[tuple[int, int, int, int], dict[int, float]] = {}
     for rank in ranks:
         first = len(whole) * rank["data_rank"] // data_ranks
         for change in rank["changes"]:
-            place = (change["layer"], change["token"], first + change["micro_batch"], change["turn"])
+            place = (change["placed"], change["layer"], first + change["micro_batch"], change["turn"])
             at = seen.setdefault(place, {})
             for position, value in zip(change["positions"], change["changes"], strict=True):
                 # Where a row is turned more than once, or on several ranks, the largest change counts.

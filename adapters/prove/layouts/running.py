@@ -14,7 +14,7 @@ from adapters.huggingface.configured import load_configured
 from adapters.huggingface.import_weights import import_weights
 from adapters.megatron import build
 from adapters.parity.batch import make_batch
-from adapters.parity.oracle import build_oracle, no_progress_bars
+from adapters.parity.oracle import build_oracle, save_oracle
 from adapters.parity.tiny import splittable
 from adapters.parity.variants import all_variants
 from adapters.prove.layouts.alone import loss_and_gradients
@@ -136,8 +136,7 @@ def prepare(graph: Graph, folder: Path, seed: int = 0) -> None:
     write_graph(graph, folder)
     oracle = build_oracle(graph, seed)
     _soften(oracle)
-    with no_progress_bars():
-        oracle.save_pretrained(folder / WEIGHTS)
+    save_oracle(graph, oracle, folder / WEIGHTS)
     model = build(graph).train()
     import_weights(model, folder / WEIGHTS)
     batches = global_batches(make_batch(graph, oracle, seed))

@@ -66,6 +66,7 @@ def changes(
     batches: Sequence[MicroBatch],
     rows: Sequence[tuple[Turn, ...]],
     runs: int,
+    level: int | None = None,
 ) -> list[Change]:
     """Run all stages of this rank once for each row that is turned, one row of every micro-batch at a time.
 
@@ -76,6 +77,7 @@ def changes(
         batches: this rank's micro-batches, packed rows of one length.
         rows: what to turn in each.
         runs: as many as the longest of all ranks' `rows` has.
+        level: whose rows they are; None: those that are scattered.
 
     Returns:
         What changed, on ranks of the last stage.
@@ -85,7 +87,7 @@ def changes(
         reference = _logits(stages, batches)
         for turn in range(runs):
             chosen = [own[turn % len(own)].row if own else None for own in rows]
-            with turned_rows(stages[0], at, chosen):
+            with turned_rows(stages[0], at, chosen, level):
                 logits = _logits(stages, batches)
             for number, (before, after) in enumerate(zip(reference, logits, strict=True)):
                 if not rows[number]:

@@ -27,8 +27,8 @@ from adapters.prove.layouts import who_changes
 from adapters.prove.layouts.batches import MicroBatch, arguments
 from adapters.prove.layouts.gradient_errors import gather_gradients, gradient_parts
 from adapters.prove.layouts.job import WEIGHTS, Alone, Case, found_file, read_alone, read_cases, read_graph
+from adapters.prove.placed import placed_rows
 from composer import Graph
-from composer.edges import ScatterEdge
 
 PACKED = "packed documents"
 BUCKET = 20_000
@@ -128,7 +128,7 @@ def _encoding(stages: Sequence[ComposedModel]) -> Iterator[list[int]]:
         section, implemented = graph.nodes[name].config, implementation(graph.component(name))
 
         def count(_module: nn.Module, _args: Any, kwargs: dict[str, Any], _output: Any) -> None:
-            inputs = {argument: kwargs[argument] for argument in section.inputs}
+            inputs = {argument: kwargs[argument] for argument in section.arguments}
             encoded[0] += implemented.num_items(section, **inputs)
 
         return count
@@ -147,19 +147,21 @@ def _encoding(stages: Sequence[ComposedModel]) -> Iterator[list[int]]:
 def _changes(
     stages: Sequence[ComposedModel], graph: Graph, alone: Alone, own: list[MicroBatch]
 ) -> list[dict[str, Any]]:
-    """What changes with the rows of each scatter edge while each layer, whatever its stage, attends alone.
+    """What changes with the rows that each edge places while a layer, whatever its stage, attends alone.
 
+    Every layer in turn for what is scattered; for each level, the one it is added after, and those it comes before.
     Found on ranks of the last stage.
     """
     order = graph.decoder().config.layers.order
     found = []
-    for edge in (edge for edge in graph.edges if isinstance(edge, ScatterEdge)):
+    for number, placed in enumerate(placed_rows(graph)):
+        edge = placed.edge
         placeholder = graph.tokens[edge.at[0]]
         runs = max(len(who_changes.turns(batch["input_ids"], placeholder)) for batch in alone.batches[PACKED])
         rows = [who_changes.turns(batch["input_ids"], placeholder) for batch in own_batches(alone)[PACKED]]
-        for layer in range(len(order)):
-            changes = who_changes.changes(stages, edge.at, layer, own, rows, runs)
-            found += [{"layer": layer, "token": edge.at[0], **asdict(change)} for change in changes]
+        for layer in range(len(order)) if placed.level is None else placed.watching(order):
+            changes = who_changes.changes(stages, edge.at, layer, own, rows, runs, placed.level)
+            found += [{"placed": number, "layer": layer, **asdict(change)} for change in changes]
     return found
 
 

@@ -5,7 +5,7 @@ Legend: Q queries of this rank, S keys, B batch, N query heads and G key/value h
 
 from typing import Literal
 
-from components.language.attention_blocks import TABLE_PAIRS
+from components.language.attention_blocks import TABLE_PAIRS, capped_block
 from components.language.costs.tape import WIDE, Stored, Tape, Tokens
 from components.language.gpt_declaration import Attention
 from composer.plans.costs import Setting
@@ -14,15 +14,24 @@ PART = "attention"
 FUSED_WIDTH = 256
 """Widest head that a fused kernel of Transformer Engine takes in training; wider ones go through its unfused form."""
 
-Kernel = Literal["table", "blocks", "fused", "unfused"]
+Kernel = Literal["table", "capped", "blocks", "fused", "unfused"]
 
 
 def kernel(part: Attention, kind: str, setting: Setting) -> Kernel:
-    """table: ours with a dense mask; blocks: ours block by block; fused, unfused: Transformer Engine's."""
-    if setting.implementation == "transformer_engine" and kind in setting.fused and setting.layout.cp == 1:
+    """table, capped: ours with a dense mask; blocks: ours block by block; fused, unfused: Transformer Engine's."""
+    fused = setting.implementation == "transformer_engine" and kind in setting.fused and setting.layout.cp == 1
+    if fused and part.softcap is None and part.value_dim == part.head_dim:
         return "fused" if part.head_dim <= FUSED_WIDTH else "unfused"
-    tokens = Tokens.of(setting)
-    return "table" if tokens.inner * setting.seq <= TABLE_PAIRS else "blocks"
+    if Tokens.of(setting).inner * setting.seq > TABLE_PAIRS:
+        return "blocks"
+    if part.softcap is None:
+        return "table"
+    return "capped" if setting.seq // setting.layout.cp <= queries_of_block(part, setting) else "blocks"
+
+
+def queries_of_block(part: Attention, setting: Setting) -> int:
+    """Most queries whose capped scores are stored at once."""
+    return capped_block(setting.micro_batch, part.heads // setting.layout.tp, setting.seq)
 
 
 def recomputes(setting: Setting) -> bool:
@@ -36,15 +45,34 @@ def core_attention(
 ) -> None:
     """From queries [Q, B, N, D], keys and values [Q, B, G, D] to [Q, B, N * D], which the output projection saves."""
     query, key, value = heads
-    attended = Stored.whole("attended", query.own)
-    tape.keep(attended, PART, "weights")
+    keep_attended(tape, query, part)
     if recomputes(setting):
         for each in heads:
             tape.keep(each, PART)
         return
     used = kernel(part, kind, setting)
+    if used == "capped":
+        _capped(tape, heads, part, setting)
+        return
     tape.keep(query, PART)
     _keys_and_values(tape, key, value, part, setting, repeated=_repeats(part, used, setting))
+    keep_scores(tape, query, part, used, setting)
+
+
+def keep_attended(tape: Tape, query: Stored, part: Attention) -> Stored:
+    """What the output projection saves: as many rows as queries, of the width of values."""
+    attended = Stored.whole("attended", query.own // part.head_dim * part.value_dim)
+    tape.keep(attended, PART, "weights")
+    return attended
+
+
+def keep_scores(tape: Tape, query: Stored, part: Attention, used: Kernel, setting: Setting) -> None:
+    """What a kernel saves beside queries, keys and values.
+
+    On a CPU a table with values narrower than keys goes through torch's unfused form, which saves more than is said
+    here: that is no machine to plan for.
+    """
+    attended = keep_attended(tape, query, part)
     rows = query.own // part.head_dim
     if used == "unfused":
         tape.new("probabilities", rows * setting.seq, PART)
@@ -58,9 +86,24 @@ def core_attention(
         tape.new("mask as numbers", Tokens.of(setting).inner * setting.seq, PART)
 
 
+def _capped(tape: Tape, heads: tuple[Stored, Stored, Stored], part: Attention, setting: Setting) -> None:
+    """Scores behind their hyperbolic tangent, the mask that fills them, and probabilities."""
+    query, key, value = heads
+    if part.heads > part.kv_heads:
+        query = Stored.whole("queries by group", query.own)
+    tape.keep(query, PART)
+    _keys_and_values(tape, key, value, part, setting, repeated=False)
+    scores = query.own // part.head_dim * setting.seq
+    tape.new("tangents of scores", scores, PART, element=WIDE)
+    tape.new("forbidden pairs", Tokens.of(setting).inner * setting.seq, PART, element=1)
+    tape.new("softmax of scores", scores, PART, element=WIDE)
+    if tape.element != WIDE:
+        tape.new("probabilities", scores, PART)
+
+
 def _repeats(part: Attention, used: Kernel, setting: Setting) -> bool:
     """Whether key/value heads are repeated before the kernel; fused kernels and the CPU's share them."""
-    if part.heads == part.kv_heads or used == "fused":
+    if part.heads == part.kv_heads or used == "fused" or part.softcap is not None:
         return False
     return used == "unfused" or setting.device == "cuda"
 

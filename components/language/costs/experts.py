@@ -22,7 +22,13 @@ def received(part: Experts, setting: Setting) -> int:
 
 
 def experts(tape: Tape, part: Experts, given: Stored, routed: Stored, hidden: int, setting: Setting) -> None:
-    """given: what the experts read; routed: what the router reads."""
+    """given: what the experts read; routed: what the router reads.
+
+    Tokens of several sets count with the first set, whose experts are the widest that families have.
+    """
+    if part.sets:
+        tape.new("places of sets' tokens", Tokens.of(setting).outer, "experts", element=INDEX)
+        given, routed = (Stored.whole(f"sets' {name}", given.own) for name in ("tokens", "tokens for routers"))
     if recomputes(setting):
         tape.keep(given, "experts")
         tape.keep(routed, "experts")
@@ -33,10 +39,14 @@ def experts(tape: Tape, part: Experts, given: Stored, routed: Stored, hidden: in
     rows, one = received(part, setting), received(part, setting) * (part.intermediate_size // setting.layout.etp)
     tape.new("dispatched tokens", rows * hidden, "experts", "weights")
     tape.new("dispatched weights", rows, "experts", element=WIDE)
+    if part.router.apply == "input":
+        tape.new("tokens before their weights", rows * hidden, "experts")
+        tape.new("ones for weights", rows, "experts", element=WIDE)
     tape.new("expert gate and up", 2 * one, "experts")
     tape.new("expert activated gate", one, "experts")
     tape.new("expert up", one, "experts")
-    tape.new("expert product", one, "experts")
+    if part.router.apply == "output":
+        tape.new("expert product", one, "experts")
     tape.new("expert weighted product", one, "experts", "weights")
 
 
@@ -57,7 +67,10 @@ def _choice(tape: Tape, part: Experts, tokens: int) -> None:
     """Scores in float32, choices as int64; the order of all pairs is kept whole, though a part of it is used."""
     chosen, pairs = tokens * part.top_k, tokens * part.num_experts
     tape.new("chosen experts", chosen, "experts", element=INDEX)
-    tape.new("scores", chosen if part.router.renormalise else pairs, "experts", element=WIDE)
+    few = part.router.is_plain and part.router.renormalise
+    tape.new("scores", chosen if few else pairs, "experts", element=WIDE)
+    if not part.router.is_plain and part.router.renormalise:
+        tape.new("weights before they sum to one", chosen + tokens, "experts", element=WIDE)
     if part.router.expert_scale == "learned":
         tape.new("weights before their scale", pairs, "router", "weights", WIDE)
     tape.new("order of pairs", pairs, "experts", element=INDEX)

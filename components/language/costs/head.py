@@ -6,7 +6,7 @@ Legend: T tokens, V words of the vocabulary on this rank.
 from components.language.costs.core_attention import kernel, recomputes
 from components.language.costs.norms import rms_norm
 from components.language.costs.tape import WIDE, Kept, Stored, Tape, Tokens
-from components.language.gpt_declaration import Gpt, layer_kinds
+from components.language.gpt_declaration import Gpt, attending_kinds
 from components.language.rotation_columns import num_rotation_columns
 from composer.plans.costs import Setting
 
@@ -31,11 +31,11 @@ def of_embedding(section: Gpt, setting: Setting) -> Kept:
 
 def of_stage(section: Gpt, setting: Setting) -> Kept:
     """Rotations, kept by every layer's backward pass; metadata and tables of masks, if attention is computed again."""
-    tape, tokens, kinds = Tape(setting.element), Tokens.of(setting), layer_kinds(section)
+    tape, tokens = Tape(setting.element), Tokens.of(setting)
     tape.new("rotation", 2 * tokens.inner * num_rotation_columns(section), "masks")
-    used = {kind: kernel(section.layers.kinds[kind].attention, kind, setting) for kind in kinds}
+    used = {kind: kernel(part, kind, setting) for kind, part in attending_kinds(section).items()}
     pairs = tokens.inner * setting.seq
-    tables = sum(pairs for each in used.values() if each == "table")
+    tables = sum(pairs for each in used.values() if each in ("table", "capped"))
     metadata = tokens.all * setting.mask_fields * 4
     again = setting.layout.recompute == "full" or recomputes(setting)
     if again or "blocks" in used.values():

@@ -4,6 +4,7 @@ from attrs import evolve, frozen
 
 from components.language.costs import transients
 from components.language.costs.attention import attention
+from components.language.costs.delta_net import delta_net
 from components.language.costs.feed_forward import feed_forward
 from components.language.costs.norms import rms_norm
 from components.language.costs.tape import Kept, Stored, Tape, Tokens
@@ -38,7 +39,10 @@ def _halves(section: Gpt, kind: str, setting: Setting) -> Halves:
         tape.keep(residual, "layer")
         return Halves(tape, tape.bytes)
     rms_norm(tape, residual, outer, "attention norm", setting)
-    attention(tape, layer, kind_of(kind), hidden, setting)
+    if layer.attention is None:
+        delta_net(tape, layer, hidden, setting)
+    else:
+        attention(tape, layer, kind_of(kind), hidden, setting)
     of_attention = tape.bytes
     if layout.recompute == "selective" and "mlp" in layout.recompute_modules:
         # Megatron-Core's name; here it is the whole feed-forward half, experts too.

@@ -18,7 +18,10 @@ def _tensor(section: Gpt, layout: Layout) -> Iterator[str]:
     tp = layout.tp
     for kind in dict.fromkeys(section.layers.names):
         layer = section.layers.whole(kind)
-        if layer.attention.kv_heads % tp:
+        if layer.delta_net is not None and layer.delta_net.key_heads % (tp * layout.cp):
+            ranks = f"{tp} tensor-parallel" + (f" and {layout.cp} context-parallel" if layout.cp > 1 else "")
+            yield f"{layer.delta_net.key_heads} key heads of {kind} layers cannot be split over {ranks} ranks"
+        if layer.attention is not None and layer.attention.kv_heads % tp:
             heads = layer.attention.kv_heads
             yield f"{heads} key/value heads of {kind} layers cannot be split over {tp} tensor-parallel ranks"
         if layer.ffn.dense is not None and layer.ffn.dense.intermediate_size % tp:
@@ -37,8 +40,11 @@ def _experts(section: Gpt, layout: Layout) -> Iterator[str]:
         return
     if part.num_experts % layout.ep:
         yield f"{part.num_experts} experts cannot be dealt out to {layout.ep} expert-parallel ranks"
-    if part.intermediate_size % layout.etp:
-        yield f"the expert width {part.intermediate_size} cannot be split over {layout.etp} ranks"
+    for width in (part.intermediate_size, *(each.intermediate_size for each in part.sets.values())):
+        if width % layout.etp:
+            yield f"the expert width {width} cannot be split over {layout.etp} ranks"
+    if part.shared is not None and part.shared.width % layout.tp:
+        yield f"the shared expert's width {part.shared.width} cannot be split over {layout.tp} tensor-parallel ranks"
     if layout.tp > 1 and not layout.sequence_parallel:
         yield f"experts with tp {layout.tp} need sequence parallelism"
 

@@ -4,7 +4,9 @@ What is kept from forward to backward is not counted here. Sizes are of the tens
 which of them live at once was read from their code.
 """
 
-from components.language.costs.core_attention import kernel
+from components.language.attention_blocks import BLOCK_QUERIES
+from components.language.costs.core_attention import kernel, queries_of_block
+from components.language.costs.delta_net import CHUNK, by_kernels
 from components.language.costs.experts import received
 from components.language.costs.tape import WIDE, Tokens
 from components.language.feed_forward_declaration import Experts
@@ -29,6 +31,8 @@ def of_feed_forward(section: Gpt, kind: str, setting: Setting) -> int:
         parts.append(_dense(layer.ffn.dense.intermediate_size, hidden, setting) - gone)
     if layer.ffn.experts is not None:
         parts.append(_experts(layer.ffn.experts, hidden, setting) - gone)
+        if layer.ffn.experts.shared is not None:
+            parts.append(_dense(layer.ffn.experts.shared.width, hidden, setting) - gone)
     return 2 * stream * setting.element + max(parts)
 
 
@@ -53,8 +57,11 @@ def _norm(elements: int, setting: Setting) -> int:
 def _attention(layer: Layer, kind: str, setting: Setting) -> int:
     """Backward of attention proper, or of the head norms."""
     part, tokens, tp = layer.attention, Tokens.of(setting), setting.layout.tp
-    width = part.heads // tp * part.head_dim
-    queries, keys = tokens.inner * width, tokens.all * width
+    if part is None:
+        return _delta_net(layer, setting)
+    heads = part.heads // tp
+    # Of queries and what is attended to, and of keys and values.
+    queries, keys = (count * heads * (part.head_dim + part.value_dim) // 2 for count in (tokens.inner, tokens.all))
     used = kernel(part, kind, setting)
     grads = (2 * queries + 2 * keys) * setting.element
     if used == "unfused":
@@ -66,7 +73,31 @@ def _attention(layer: Layer, kind: str, setting: Setting) -> int:
     elif used == "blocks":
         # Each block's gradients of all keys and values are added to those of the blocks before.
         grads += (2 * setting.element + 2 * WIDE) * keys
+        if part.softcap is not None:
+            # Tangents and probabilities of one block, and two gradients on their way through them.
+            rows = min(queries_of_block(part, setting), BLOCK_QUERIES) * setting.micro_batch * (part.heads // tp)
+            grads += 4 * rows * setting.seq * WIDE
+    elif used == "capped":
+        grads += 2 * tokens.inner * (part.heads // tp) * setting.seq * WIDE
     return max(grads, _norm(queries, setting))
+
+
+def _delta_net(layer: Layer, setting: Setting) -> int:
+    """Gradients of all channels beside those of what the rule reads; in torch also the rule's own tensors, made again.
+
+    Those are, for every value head: values and keys of the systems, solved and not, their products with the state and
+    what they leave, in float32, and squares of chunks.
+    """
+    part, tokens, tp = layer.delta_net, Tokens.of(setting), setting.layout.tp
+    assert part is not None
+    heads = part.key_heads // tp
+    channels = tokens.inner * heads * part.projected * setting.element
+    values = tokens.inner * heads * part.values_per_key
+    if by_kernels(setting):
+        states = values // CHUNK * part.key_dim * part.value_dim * setting.element
+        return 2 * channels + 2 * states
+    own = 2 * (part.key_dim + part.value_dim) + 4 * part.key_dim + 4 * part.value_dim + 4 * CHUNK
+    return 2 * channels + values * own * WIDE
 
 
 def _dense(width: int, hidden: int, setting: Setting) -> int:

@@ -28,20 +28,33 @@ def feed_forward_work(layer: Layer, hidden: int, setting: Setting) -> Iterator[W
     elements = tokens.split * hidden
     yield norm("norms", elements, setting)
     if part.dense is not None:
-        width = part.dense.intermediate_size / setting.layout.tp
-        yield linear("dense", tokens.whole, hidden, 2 * width, setting)
-        yield gate("dense", tokens.whole * width, setting)
-        yield linear("dense", tokens.whole, width, hidden, setting)
-        yield python("dense")
+        yield from _dense(part.dense.intermediate_size, hidden, tokens.whole, setting)
+    if part.experts is not None and (shared := part.experts.shared) is not None:
+        yield from _dense(shared.width, hidden, tokens.whole, setting)
+        if shared.gate == "sigmoid":
+            yield linear("dense", tokens.split, hidden, 1, setting)
+            yield scaling("dense", elements, setting)
+        yield addition("residual", elements, setting)
     if both:
         for _ in range(3 if part.branch_norms else 0):
             yield norm("norms", elements, setting)
         yield addition("residual", elements, setting)
 
 
+def _dense(size: int, hidden: int, tokens: float, setting: Setting) -> Iterator[Work]:
+    width = size / setting.layout.tp
+    yield linear("dense", tokens, hidden, 2 * width, setting)
+    yield gate("dense", tokens * width, setting)
+    yield linear("dense", tokens, width, hidden, setting)
+    yield python("dense")
+
+
 def expert_work(part: Experts, hidden: int, setting: Setting) -> Iterator[Work]:
-    """Router, the way of tokens to their experts and back, and the experts."""
+    """Router, the way of tokens to their experts and back, and the experts; all tokens as if of the first set."""
     tokens = Tokens.of(setting).split
+    if part.sets:
+        # Picked by set for routers and experts, and put back.
+        yield Work("dispatch", "elementwise", 0, 6 * setting.element * tokens * hidden, 3 * (1 + len(part.sets)))
     yield from _router(part, hidden, tokens, setting)
     yield from _dispatch(part, hidden, tokens, setting)
     yield from _experts(part, hidden, tokens, setting)

@@ -9,6 +9,7 @@ from functools import cache
 from attrs import frozen
 
 from composer.plans.costs import Counts, Setting
+from composer.plans.memory.levels import LevelBytes, level_bytes
 from composer.plans.memory.towers import Images, towers_of
 from composer.plans.model import PlannedModel
 from composer.plans.placement import Chunk
@@ -61,12 +62,13 @@ def stage_bytes(model: PlannedModel, chunk: Chunk, setting: Setting, images: Ima
             logits, kept = of_logits, kept + _kept(around, parts) - of_logits
         head, head_gradient = around.transient, around.transient + table
         pending = table if chunk.first and model.inventory.tied else 0
+    levels = level_bytes(model, chunk, setting, images, table_of(model)[1]) if model.levels else LevelBytes()
     return StageBytes(
-        layers=kept,
+        layers=kept + (levels.kept if layers else 0),
         towers=towers,
         masks=stage.kept if layers else 0,
         logits=logits,
-        sent=_sent(model, chunk, setting),
+        sent=_sent(model, chunk, setting) + levels.sent,
         making=making,
         layer=max((decoder.layer(kind, setting).transient for kind in kinds), default=0),
         head=head,

@@ -63,8 +63,11 @@ def fused_kinds(model: PlannedModel) -> tuple[str, ...]:
 
 @cache
 def mask_fields(model: PlannedModel) -> int:
-    """Integers per token: what every rule needs, and one for each set of tokens that makes runs, and each prefix."""
+    """Integers per token: what every rule needs, one for each set of tokens that makes runs, and each prefix.
+
+    Levels of features need one more, the number of a token's row.
+    """
     found = [leaf for rule in model.rules.values() for leaf in leaves(rule)]
     runs = {frozenset(leaf.tokens) for leaf in found if isinstance(leaf, SameRun)}
     prefixes = {leaf.token for leaf in found if isinstance(leaf, Prefix)}
-    return FIELDS + len(runs) + len(prefixes)
+    return FIELDS + len(runs) + len(prefixes) + bool(model.levels)

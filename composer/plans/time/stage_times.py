@@ -17,7 +17,7 @@ def stage_times(model: PlannedModel, job: Job, execution: Execution, hardware: H
     Raises:
         PlacementError: the layers cannot be dealt out over pipeline ranks so.
     """
-    still = PlannedModel(model.inventory, model.decoder_node, model.decoder, model.rules, frozenset())
+    still = PlannedModel(model.inventory, model.decoder_node, model.decoder, model.rules, frozenset(), model.levels)
     both = clock_of(model, job, hardware).blocks(execution)
     ahead = clock_of(still, job, hardware).blocks(execution)
     stages = []

@@ -65,3 +65,16 @@ def test_ranks_share_experts_and_what_is_inside(experts, expert_ranks, ranks, ro
             (outer + 1) * rows * experts - 1,
             inner * width,
         )
+
+
+@given(small, small, st.lists(small, min_size=2, max_size=4), st.sampled_from([(), (1,), (3,)]))
+def test_ranks_share_stretches_each_on_its_own(parts, width, stretches, inner):
+    whole = [torch.randint(99, (stretch * parts, *inner, width)) for stretch in stretches]
+    lines = torch.cat(whole).reshape(-1, width)
+    for index in range(parts):
+        window = Window(0, Part(index, parts), stretches=tuple(stretches))
+        mine = torch.cat([stretch.chunk(parts)[index] for stretch in whole])
+        assert window.whole(tuple(mine.shape)) == tuple(torch.cat(whole).shape)
+        found = [window.origin(tuple(mine.shape), line) for line in range(mine[..., 0].numel())]
+        assert torch.equal(lines[[first for first, _ in found]], mine.reshape(-1, width))
+        assert {left for _, left in found} == {0}

@@ -92,7 +92,7 @@ def test_decoders_of_other_parts_have_the_names_of_their_families(dense, model, 
 
 
 def test_bias_brings_its_lines():
-    layer = Layer(Attention(4, 2, 8, bias=True), FeedForward(dense=Dense(16)), rope=Rope(1e4))
+    layer = Layer(Attention(4, 2, 8, bias=True), ffn=FeedForward(dense=Dense(16)), rope=Rope(1e4))
     chosen = [row.names[0] for row in parse(LAYER) if holds(row.condition, layer) and "bias" in row.composed]
     assert chosen == [("self_attn.q_proj.bias", "self_attn.k_proj.bias", "self_attn.v_proj.bias")]
 
@@ -127,13 +127,13 @@ def test_a_broken_line_is_an_error(line: str):
     ],
 )
 def test_headings_read_the_parts(condition: str, expected: bool):
-    layer = Layer(Attention(4, 2, 8), FeedForward(dense=Dense(16)), rope=Rope(1e4))
+    layer = Layer(Attention(4, 2, 8), ffn=FeedForward(dense=Dense(16)), rope=Rope(1e4))
     assert holds(condition, layer) is expected
 
 
 def test_a_heading_about_no_field_is_an_error():
     with pytest.raises(AttributeError, match="atention"):
-        holds("atention.bias", Layer(Attention(4, 2, 8), FeedForward(dense=Dense(16)), rope=Rope(1e4)))
+        holds("atention.bias", Layer(Attention(4, 2, 8), ffn=FeedForward(dense=Dense(16)), rope=Rope(1e4)))
 
 
 @pytest.mark.parametrize("name", ["gemma4_26b_a4b", "gemma4_31b"])

@@ -6,11 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from attrs import frozen
+from attrs import evolve, frozen
 from torch import Tensor
 
 from adapters.parity.tiny import shrink
+from components.language.delta_net_declaration import DeltaNet
 from composer import Graph, load
+from composer.edges import MaskEdge
+from composer.masks import parse
 from composer.plans.layout import Layout
 
 SPECS = Path(__file__).parents[3] / "specs"
@@ -20,8 +23,9 @@ ALL = ("vision_tower", "embed_vision", "language_model")
 
 @frozen
 class Case:
-    """images: of each sample. trains: nodes. model: `experts` or `dense`. by_blocks: attention goes block by block, as
-    it does on longer sequences than fit these tests.
+    """images: of each sample. trains: nodes. model: `experts`, `dense`, `capped` (dense, scores too), `latent` (dense),
+    `delta` (nets, and gated attention); `shared` and `sets` are experts with what else mixtures have. by_blocks:
+    attention goes block by block, as it does on longer sequences than fit these tests.
     """
 
     name: str
@@ -38,6 +42,19 @@ class Case:
 SP: dict[str, Any] = {"tp": 2, "sequence_parallel": True}
 DECODER = ("language_model",)
 FROZEN_TOWER = ("embed_vision", "language_model")
+EXPERTS = "nodes.language_model.layers.every.ffn.experts"
+OVERRIDES = {
+    "capped": ("nodes.language_model.layers.every.attention.softcap=2.0",),
+    "shared": (
+        f"{EXPERTS}.shared={{intermediate_size: 28, count: 2, gate: sigmoid}}",
+        f"{EXPERTS}.router={{score: sigmoid, bias: learned_correction, groups: 4, group_top_k: 2, scaling: 2.5}}",
+    ),
+    "sets": (
+        f"{EXPERTS}.sets={{pictures: {{tokens: [image], intermediate_size: 48}}}}",
+        f"{EXPERTS}.top_k=1",
+        f"{EXPERTS}.router={{score: sigmoid, renormalise: false, apply: input}}",
+    ),
+}
 AGAIN: dict[str, Any] = {"recompute": "selective"}
 ALONE = (
     Case("plain"),
@@ -50,25 +67,42 @@ ALONE = (
     Case("projector alone bf16", trains=("embed_vision",), precision="bf16", model="dense"),
     Case("tower alone", trains=("vision_tower",), images=1),
     Case("no images", images=0, micro_batch=3, seq=64),
+    Case("shared expert", model="shared", seq=160),
+    Case("shared expert bf16", model="shared", precision="bf16", seq=224, trains=DECODER),
+    Case("sets of experts", model="sets", seq=176, trains=DECODER),
     Case("attention again", Layout(**AGAIN), seq=256),
     Case("attention again bf16", Layout(**AGAIN), precision="bf16", model="dense", trains=FROZEN_TOWER),
     Case("experts again", Layout(recompute_modules=("moe",), **AGAIN), precision="bf16", micro_batch=1),
     Case("half again", Layout(recompute_modules=("mlp", "core_attn"), **AGAIN), trains=FROZEN_TOWER),
     Case("layers again", Layout(recompute="full"), trains=FROZEN_TOWER, seq=256),
+    Case("capped", model="capped"),
+    Case("capped bf16, frozen tower", model="capped", precision="bf16", seq=192, trains=FROZEN_TOWER),
+    Case("capped, block by block", model="capped", seq=160, by_blocks=True),
+    Case("delta nets", model="delta"),
+    Case("delta nets bf16", model="delta", precision="bf16", seq=192, micro_batch=1),
+    Case("delta nets, mixers again", Layout(**AGAIN), model="delta", trains=FROZEN_TOWER),
     Case("block by block", seq=224, micro_batch=1, by_blocks=True),
     Case("block by block bf16", model="dense", precision="bf16", seq=160, trains=FROZEN_TOWER, by_blocks=True),
     Case("layers again bf16", Layout(recompute="full"), precision="bf16", model="dense", images=1),
+)
+ALONE += (
+    Case("latent, block by block", model="latent", seq=192, images=0, trains=DECODER, by_blocks=True),
+    Case("latent bf16, block by block", model="latent", precision="bf16", images=0, trains=DECODER, by_blocks=True),
+    Case("latent, attention again", Layout(**AGAIN), model="latent", seq=256, images=0, trains=DECODER),
 )
 PEAKS = [case for case in ALONE if not case.by_blocks and ("vision_tower" not in case.trains or not case.images)]
 """Settings in which whole steps are followed: what lives for a moment within towers is not planned."""
 TOGETHER = (
     Case("tp2 dense", Layout(tp=2), model="dense"),
     Case("tp2 dense bf16, frozen tower", Layout(tp=2), model="dense", precision="bf16", trains=FROZEN_TOWER, seq=256),
+    Case("tp2 capped bf16", Layout(tp=2), model="capped", precision="bf16"),
     Case("tp2sp", Layout(**SP), seq=192),
     Case("tp2sp bf16, attention again", Layout(**SP, **AGAIN), precision="bf16"),
     Case("tp2sp, odd images", Layout(**SP), micro_batch=1, images=3, model="dense"),
     Case("cp2 dense", Layout(cp=2), model="dense", seq=256),
     Case("cp2 bf16", Layout(cp=2), precision="bf16", seq=192, trains=FROZEN_TOWER),
+    Case("tp2sp delta nets", Layout(**SP), model="delta"),
+    Case("cp2 delta nets bf16", Layout(cp=2), model="delta", precision="bf16", seq=128, trains=FROZEN_TOWER),
     Case("cp2, layers again", Layout(cp=2, recompute="full"), micro_batch=1),
     Case("pp2", Layout(pp=2)),
     Case("pp2 bf16, frozen tower", Layout(pp=2), precision="bf16", seq=192, trains=FROZEN_TOWER),
@@ -80,11 +114,18 @@ TOGETHER = (
     Case("ep2 tp2sp", Layout(ep=2, **SP), micro_batch=4),
     Case("etp2 tp2sp bf16", Layout(etp=2, **SP), precision="bf16", trains=FROZEN_TOWER),
 )
+TOGETHER += (
+    Case("latent tp2sp", Layout(**SP), model="latent", seq=192, images=0, trains=DECODER, by_blocks=True),
+    Case("latent cp2", Layout(cp=2), model="latent", seq=256, images=0, trains=DECODER, by_blocks=True),
+    Case("latent cp2 tp1, attention again", Layout(cp=2, **AGAIN), model="latent", seq=192, images=0, trains=DECODER),
+)
 
 
 @cache
 def graph_of(model: str) -> Graph:
     """Four layers of both kinds; widths that are far apart, so that no term hides behind another."""
+    if model == "latent":
+        return _latent()
     config: dict[str, Any] = shrink(json.loads((SPECS / "configs" / "gemma4_26b_a4b.json").read_text(encoding="utf-8")))
     kinds = ["sliding_attention", "full_attention"] * 2
     text = config["text_config"] | {
@@ -99,12 +140,37 @@ def graph_of(model: str) -> Graph:
     }
     text["kinds"]["sliding_attention"] |= {"head_dim": 16, "num_key_value_heads": 4}
     text["kinds"]["full_attention"] |= {"head_dim": 32, "num_key_value_heads": 2}
-    if model == "experts":
+    if model not in ("dense", "capped"):
         text |= {"moe_intermediate_size": 48, "num_experts": 8, "top_k_experts": 2}
     else:
         text |= {"enable_moe_block": False, "attention_k_eq_v": False}
         text |= dict.fromkeys(("moe_intermediate_size", "num_experts", "top_k_experts"))
-    return load(SPECS / "gemma4_vl.yaml", hf=config | {"text_config": text})
+    graph = load(SPECS / "gemma4_vl.yaml", hf=config | {"text_config": text}, overrides=OVERRIDES.get(model, ()))
+    return _with_delta_nets(graph) if model == "delta" else graph
+
+
+def _with_delta_nets(graph: Graph) -> Graph:
+    """The same with delta nets in place of one kind's attention, and gates in the other's."""
+    decoder = graph.decoder()
+    kinds = dict(decoder.config.layers.kinds)
+    mixer = DeltaNet(key_heads=4, value_heads=8, key_dim=24, value_dim=20)
+    gated = kinds["sliding_attention"]
+    kinds["sliding_attention"] = evolve(gated, attention=evolve(gated.attention, output_gate="sigmoid"))
+    kinds["full_attention"] = evolve(kinds["full_attention"], attention=None, rope=None, delta_net=mixer)
+    layers = evolve(decoder.config.layers, kinds=kinds)
+    nodes = graph.nodes | {decoder.name: evolve(decoder, config=evolve(decoder.config, layers=layers))}
+    causal = {kind: parse("causal") for kind in kinds}
+    edges = [evolve(edge, rules=causal) if isinstance(edge, MaskEdge) else edge for edge in graph.edges]
+    return evolve(graph, nodes=nodes, edges=type(graph.edges)(edges))
+
+
+def _latent() -> Graph:
+    """Dense layers of latent attention, whose values are narrower than its keys."""
+    config: dict[str, Any] = shrink(json.loads((SPECS / "configs" / "kimi_k2.5.json").read_text(encoding="utf-8")))
+    text = config["text_config"] | {"hidden_size": 96, "vocab_size": 640, "max_position_embeddings": 4096}
+    text |= {"q_lora_rank": 40, "kv_lora_rank": 72, "qk_nope_head_dim": 24, "qk_head_dim": 32, "v_head_dim": 16}
+    text |= {"first_k_dense_replace": len(text["layer_types"]), "mlp_layer_types": ["dense"] * len(text["layer_types"])}
+    return load(SPECS / "kimi_k25.yaml", hf=config | {"text_config": text})
 
 
 def batch_of(case: Case, graph: Graph) -> dict[str, Tensor]:

@@ -90,6 +90,8 @@ def real_run(graph, node, dtype, inputs, *, trains):
         return tensor
 
     run = implementation(graph.component(node)).run
+    if graph.component(node).role == "projector":
+        inputs = inputs | {"item_rows": torch.full((ITEMS,), len(inputs["in"]) // ITEMS)}
     with saved_tensors_hooks(pack, lambda tensor: tensor):
         output = run(module, graph.nodes[node].config, **inputs)
     with FlopCounterMode(display=False) as flops, torch.no_grad(), sdpa_kernel(SDPBackend.MATH):

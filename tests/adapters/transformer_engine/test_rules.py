@@ -51,7 +51,7 @@ def test_no_other_rule_is_taken_for_a_causal_one(rule: str, reason: str) -> None
 )
 def test_a_request_that_would_be_ignored_is_refused(tiny_graph: Graph, asked: dict, name: str) -> None:
     with pytest.raises(ValueError, match="needs") as caught:
-        check(composed_config(tiny_graph, **asked), {"full_attention": parse("causal")})
+        check(composed_config(tiny_graph, **asked), {"full_attention": parse("causal")}, {})
     assert str(caught.value) == f"{name} needs transformer_impl='transformer_engine'"
 
 
@@ -59,11 +59,18 @@ def test_kernels_everywhere_are_refused_where_a_rule_has_none(tiny_graph: Graph)
     config = composed_config(tiny_graph, transformer_impl="transformer_engine", attention_backend=AttnBackend.fused)
     rules = {"full": parse("causal"), "sliding": parse("(causal | same_run(image)) & window(8)")}
     with pytest.raises(ValueError, match="cannot honour") as caught:
-        check(config, rules)
+        check(config, rules, {})
     assert str(caught.value).endswith(
         "attention_backend=fused cannot honour the mask of sliding ((causal | same_run(image)) & window(8)): "
         "no kernel for causal | same_run(image)"
     )
+
+
+def test_kernels_everywhere_are_refused_where_scores_are_capped(tiny_graph: Graph) -> None:
+    config = composed_config(tiny_graph, transformer_impl="transformer_engine", attention_backend=AttnBackend.flash)
+    with pytest.raises(ValueError, match="cannot cap") as caught:
+        check(config, {"full": parse("causal")}, {"full": 50.0})
+    assert str(caught.value).endswith("attention_backend=flash cannot cap the scores of full (softcap: 50)")
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this is about machines without CUDA")

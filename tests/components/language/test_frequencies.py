@@ -17,8 +17,9 @@ from transformers.models.qwen3_vl.modeling_qwen3_vl import Qwen3VLTextRotaryEmbe
 
 from adapters.parity.oracle import build_oracle
 from components.fusion.rotary import rotation
+from components.language.feed_forward_declaration import Dense, FeedForward
 from components.language.frequencies import inverse_frequencies, rotation_table
-from components.language.gpt_declaration import Attention, DecoderConfig, Dense, FeedForward, Gpt, Layer, Layers
+from components.language.gpt_declaration import Attention, DecoderConfig, Gpt, Layer, Layers
 from components.language.rope_declaration import Rope, Scaling, section_axes
 from components.language.rotation import rotate
 from components.language.rotation_columns import Columns, rotation_columns
@@ -38,7 +39,9 @@ STRETCHED = {
 
 
 def section(**kinds: Rope | None) -> Gpt:
-    layers = {kind: Layer(Attention(4, 2, 16), FeedForward(dense=Dense(16)), rope=rope) for kind, rope in kinds.items()}
+    layers = {
+        kind: Layer(Attention(4, 2, 16), ffn=FeedForward(dense=Dense(16)), rope=rope) for kind, rope in kinds.items()
+    }
     return Gpt(DecoderConfig(len(kinds), 64, 256, 256), Layers(tuple(kinds), layers))
 
 

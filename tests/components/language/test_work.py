@@ -130,6 +130,21 @@ def test_a_layer_starts_and_moves_about_what_it_says(graph: Graph, dtype: torch.
     assert said == pytest.approx(counted.inside(counted.bytes, place, "core_attention"), rel=0.1)
 
 
+def test_capped_attention_multiplies_and_moves_about_what_it_says(dtype: torch.dtype):
+    """No kernel hides it: every product and every pass over the scores is counted, and masks are made once."""
+    graph = tiny_graph(1, (*SIZES, "nodes.language_model.layers.every.attention.softcap=2.0"))
+    section, counted = graph.decoder().config, run(graph, dtype)
+    for number in (0, 1):
+        kind = section.layers.order[number]
+        work = tuple(each for each in work_of_layer(section, kind, setting(dtype)) if each.part == "core_attention")
+        # Layers of a kind share the module; products are counted for one key/value head.
+        place, layers = f"language_model.decoder.layers.{number}.self_attention.core", section.layers.order.count(kind)
+        groups = section.layers.kinds[kind].attention.kv_heads
+        assert total(work, "flops", "gemm") == counted.inside(counted.flops, place) * groups / layers
+        seen = counted.inside(counted.bytes, place) / layers
+        assert total(work, "bytes", "elementwise") == pytest.approx(seen, rel=0.15)
+
+
 PLACES = {
     ("rotation", "attention"): lambda place: place == "self_attention",
     ("router",): lambda place: place.startswith("mlp.experts.router"),

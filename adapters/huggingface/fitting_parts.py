@@ -7,8 +7,9 @@ defaults on, what brings the two sets nearer to each other is changed, one or tw
 from itertools import combinations
 from typing import Any
 
-from attrs import frozen
+from attrs import evolve, frozen
 
+from adapters.huggingface.weight_map import renamed
 from adapters.huggingface.weight_rows import Row, holds, parse
 from adapters.huggingface.weight_table import LAYER
 
@@ -20,22 +21,26 @@ class Fitted:
     """Settings by path below a layer, where they are not off, and the names that do not fit.
 
     `left` are names of the model that no part takes, `missing` those that the nearest parts ask for and it lacks;
-    `because` has a name that each setting was taken from.
+    `because` has a name that each setting was taken from; `paths` are all that the table knows, `reached` those that
+    are not within a part that is off.
     """
 
+    paths: tuple[str, ...]
+    reached: frozenset[str]
     settings: dict[str, str | bool]
     because: dict[str, str]
     left: tuple[str, ...]
     missing: tuple[str, ...]
 
 
-def fit(names: set[str]) -> Fitted:
+def fit(names: set[str], called: dict[str, str] | None = None) -> Fitted:
     """Find the parts of a layer.
 
     Args:
         names: of its parameters and persistent buffers, below the layer.
+        called: beginnings of names in the table that this family calls otherwise, with what it calls them.
     """
-    rows = tuple(row for row in parse(LAYER) if all(not name.startswith("/") for name in row.names[0]))
+    rows = tuple(_as_called(row, called or {}) for row in parse(LAYER))
     choices = _choices(rows)
     chosen = {path: values[0] for path, values in choices.items()}
     best = _distance(rows, chosen, names)
@@ -44,7 +49,12 @@ def fit(names: set[str]) -> Fitted:
     wanted = _names(rows, chosen)
     settings = {path: value for path, value in chosen.items() if value and value != OFF and _reached(path, chosen)}
     because = {path: _evidence(rows, chosen, path, names) for path in settings}
-    return Fitted(settings, because, tuple(sorted(names - wanted)), tuple(sorted(wanted - names)))
+    reached = frozenset(path for path in chosen if _reached(path, chosen))
+    return Fitted(tuple(choices), reached, settings, because, tuple(sorted(names - wanted)), tuple(sorted(wanted - names)))
+
+
+def _as_called(row: Row, called: dict[str, str]) -> Row:
+    return evolve(row, names=tuple(tuple(renamed(name, called) for name in names) for names in row.names))
 
 
 def _choices(rows: tuple[Row, ...]) -> dict[str, list[Any]]:

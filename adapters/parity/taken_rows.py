@@ -10,8 +10,7 @@ import torch
 from attrs import frozen
 from torch import Tensor
 
-from adapters.init.inspection import Inspected
-from adapters.init.probe import Call, Probe
+from adapters.parity.recording import Call
 from components.fusion.pack import PackError, pack
 from composer.edges.pack import Pack
 
@@ -28,28 +27,38 @@ class Taken:
     layers: int | tuple[int, ...] | None = None
     operations: tuple[Pack, ...] = ()
 
+    def words(self) -> str:
+        """As a sentence holds it."""
+        rows = f"field {self.output}" if self.layers is None else f"hidden states {self.layers}"
+        packed = ", ".join(map(str, self.operations))
+        return f"{rows} of the tower" + (f", {packed}" if packed else ", all its rows")
+
 
 @torch.no_grad()
-def taken_rows(inspected: Inspected, probe: Probe, tower: str, wanted: Tensor) -> Taken | None:
-    """The simplest way to `wanted`, feature rows of any shape with the width last; None if none is known."""
-    call = probe.calls[tower]
-    outputs = _outputs(inspected, tower, call)
-    states = outputs.pop("hidden_states", ())
-    items = len(probe.given["pixel_values"])
+def taken_rows(module: Any, call: Call, items: int | None, wanted: Tensor) -> Taken | None:
+    """The simplest way to `wanted`, feature rows of any shape with the width last; None if none is known.
+
+    Args:
+        module: a tower of transformers, in evaluation mode.
+        call: what it was called with.
+        items: pictures, if all make as many rows; None: rows are not dropped and not put together.
+        wanted: what its rows become.
+    """
+    outputs = _outputs(module, call)
+    states = outputs.pop("hidden_states")
     target = wanted.flatten(0, -2)
     for operations in _operations():
         for name, value in outputs.items():
-            if _same(_packed(value, items, operations, probe), target):
+            if _same(_packed(value, items, operations), target):
                 return Taken(output=name, operations=operations)
-        layers = _layers([_packed(state, items, operations, probe) for state in states], target)
+        layers = _layers([_packed(state, items, operations) for state in states], target)
         if layers is not None:
             return Taken(layers=layers, operations=operations)
     return None
 
 
-def _outputs(inspected: Inspected, tower: str, call: Call) -> dict[str, Any]:
+def _outputs(module: Any, call: Call) -> dict[str, Any]:
     """Tensor fields of a tower's output, its last hidden state first, and all hidden states."""
-    module: Any = inspected.model.get_submodule(tower)
     output = module(**{**call.tensors(), "output_hidden_states": True})
     fields = dict(output.items()) if hasattr(output, "items") else {"last_hidden_state": output[0]}
     found = {name: value for name, value in fields.items() if isinstance(value, Tensor)}
@@ -65,13 +74,13 @@ def _operations() -> Iterator[tuple[Pack, ...]]:
             yield (*dropped, *shuffled)
 
 
-def _packed(value: Tensor, items: int, operations: tuple[Pack, ...], probe: Probe) -> Tensor | None:
+def _packed(value: Tensor, items: int | None, operations: tuple[Pack, ...]) -> Tensor | None:
     if value.ndim < 2:
         return None
     rows = value.flatten(0, -2)
     if not operations:
         return rows
-    if len(rows) % items or "image_sizes" in probe.given:
+    if not items or len(rows) % items:
         return None
     try:
         return pack(rows, torch.full((items,), len(rows) // items), operations)[0]

@@ -1,0 +1,1 @@
+"""A projector that somebody else wrote."""
