@@ -60,6 +60,12 @@ class LanguageModel(GPTModel):
             self._tables[device] = self._tables[torch.device("cpu")].to(device)
         return self._tables[device]
 
+    @property
+    def layers(self) -> nn.ModuleList:
+        """Megatron-Core's schedules tell `decoder.layers` of a model which micro-batch it is; a spec may name it so."""
+        layers: nn.ModuleList = self.decoder.layers
+        return layers
+
     def forward(  # type: ignore[override]
         self,
         decoder_input: Tensor | None,
