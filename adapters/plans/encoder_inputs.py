@@ -86,17 +86,23 @@ def _tower_input(
     shape = section.arguments[name]
     if kind == "positions" and section.item_rows is not None and name == section.item_rows.valid_in and shape[-1] == 2:
         return known.give(_places(size.side * section.item_rows.pool).expand(items, -1, -1).contiguous())
-    grids = None if section.item_rows is None else section.item_rows.grids_in
+    grids, merge = _grids(section)
     if name == grids:
-        side = size.side * section.item_rows.merge
+        side = size.side * merge
         return known.give(torch.tensor([[1, side, side]]).repeat(items, 1))
     if kind == "pixels" and grids is not None:
-        patches = items * size.rows * section.item_rows.merge**2
+        patches = items * size.rows * merge**2
         return torch.empty(patches, *_patch(module, name, shape), dtype=torch.float32, device="meta")
     if kind in ("pixels", "features"):
         sizes = [items if place == 0 else _size(section, module, name, place, size) for place in range(len(shape))]
         return torch.empty(sizes, dtype=torch.float32, device="meta")
     raise EncoderInputsError(f"{name} is neither pixels nor what item_rows counts rows in")
+
+
+def _grids(section: Any) -> tuple[str | None, int]:
+    """The input of grids, if there is one, and the side of the square of patches that makes a row."""
+    rows = section.item_rows
+    return (None, 1) if rows is None else (rows.grids_in, rows.merge)
 
 
 def _patch(module: nn.Module, name: str, shape: tuple[str | int, ...]) -> tuple[int, ...]:
