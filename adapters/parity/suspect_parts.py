@@ -61,6 +61,9 @@ def wrong_part_of_layer(graph: "Graph", parting: Parting, ours: Side, oracle: Si
     index, module = int(found[1]), found[2]
     kind = f"nodes.{decoder.name}.layers.kinds.{order[index]}"
     if module == "self_attention.linear_proj" and parting.side == "input":
+        if decoder.config.layers.kinds[order[index]].delta_net is not None:
+            yield Suspect(f"{kind}.delta_net", "the net gives something else: compare its heads, and norm_eps.")
+            return
         yield from _attention(kind, order[index], ours, oracle)
         return
     for side, name, key, message in PARTS:
