@@ -97,9 +97,9 @@ def _failure(run: Callable[[], Any]) -> Exception | None:
 
 
 def _first(graph: "Graph") -> dict[str, int]:
-    """The first layer of each kind."""
-    order = graph.decoder().config.layers.order
-    return {kind: order.index(kind) for kind in dict.fromkeys(order)}
+    """The first layer of each kind that attends."""
+    layers = graph.decoder().config.layers
+    return {kind: layers.order.index(kind) for kind in layers.order if layers.kinds[kind].attention is not None}
 
 
 def _our_heads(running: list[str], seen: dict[str, Heads]) -> Callable[..., None]:
