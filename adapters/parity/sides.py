@@ -60,7 +60,9 @@ def our_side(graph: "Graph", model: Any, run: Callable[[], Any]) -> Side:
     heads: dict[str, Heads] = {}
     running: list[str] = []  # layers of one kind, or of one rule, share what attends: the layer before it says which
     with ExitStack() as hooks:
-        for half in {id(layer.self_attention): layer.self_attention for layer in model.decoder_node.decoder.layers}.values():
+        for half in {
+            id(layer.self_attention): layer.self_attention for layer in model.decoder_node.decoder.layers
+        }.values():
             hooks.callback(half.register_forward_pre_hook(lambda *_: running.clear()).remove)
         for kind, path in halves.items():
             half = model.get_submodule(path)

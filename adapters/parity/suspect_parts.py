@@ -42,9 +42,7 @@ PARTS = (
 )
 
 
-def wrong_part_of_layer(
-    graph: "Graph", parting: Parting, ours: Side, oracle: Side, valid: Tensor
-) -> Iterator[Suspect]:
+def wrong_part_of_layer(graph: "Graph", parting: Parting, ours: Side, oracle: Side, valid: Tensor) -> Iterator[Suspect]:
     """Keys of the decoder's section that say what lies where the models part."""
     decoder = graph.decoder()
     sizes = f"nodes.{decoder.name}.config"
