@@ -20,6 +20,7 @@ from composer.schema import fields_by_key
 ROOT = Path(__file__).resolve().parents[1]
 SPECS = sorted((ROOT / "specs").glob("*.yaml"))
 PAGE = ROOT / "docs" / "decisions" / "0024-smallness-of-the-language.md"
+NOBODY, ONE = "Used by no shipped spec", "Used by one family"
 OFF = ("none", "default", "plain", "replace")
 
 
@@ -40,7 +41,7 @@ def said(value: Any, path: str) -> Iterator[str]:
         default = attribute.default
         if isinstance(default, attrs.Factory):  # type: ignore[arg-type]
             default = default.factory()
-        here = f"{path}.{key}"
+        here = place(path, key)
         if isinstance(found, str) and words(attribute.type):
             yield f"{here}={found}"
         elif found != default:
@@ -53,13 +54,18 @@ def said(value: Any, path: str) -> Iterator[str]:
 def sayable(cls: type, path: str) -> Iterator[str]:
     """The same for everything that a section could say."""
     for key, attribute in fields_by_key(cls).items():
-        here = f"{path}.{key}"
+        here = place(path, key)
         if chosen := words(attribute.type):
             yield from (f"{here}={word}" for word in chosen if word not in OFF)
         elif attribute.default is not attrs.NOTHING:
             yield here
         for part in classes(attribute.type):
             yield from sayable(part, here)
+
+
+def place(path: str, key: str) -> str:
+    """A feed-forward half is the same part in a layer kind and by itself."""
+    return f"{path}.{key}".replace("layers.ffns", "layers.kinds.ffn")
 
 
 def words(annotation: Any) -> tuple[str, ...]:
@@ -96,19 +102,25 @@ def language() -> set[str]:
     return edges | {f"component {name}" for name in own} | set(sayable(Gpt, "decoder"))
 
 
-def listed() -> dict[str, str]:
-    """The second table of the page: what no shipped spec uses, and why it stays."""
-    _, _, table = PAGE.read_text(encoding="utf-8").partition("## Used by no shipped spec")
-    return dict(re.findall(r"^\| `([^`]+)` \| (.+?) \|$", table, re.MULTILINE))
+def listed(heading: str) -> set[str]:
+    """What a table of the page has a reason for."""
+    _, _, rest = PAGE.read_text(encoding="utf-8").partition(f"## {heading}\n")
+    rows = re.findall(r"^\| (`.+`) \| .+ \|$", rest.partition("\n## ")[0], re.MULTILINE)
+    return {name for cell in rows for name in re.findall(r"`([^`]+)`", cell)}
 
 
 def test_what_no_spec_uses_has_a_reason(used: dict[str, set[str]]) -> None:
-    assert sorted(language() - used.keys() - listed().keys()) == []
+    assert sorted(language() - used.keys() - listed(NOBODY)) == []
+
+
+def test_what_one_family_uses_has_a_reason(used: dict[str, set[str]]) -> None:
+    alone = {name for name, specs in used.items() if len(specs) == 1} & language()
+    assert sorted(alone - listed(ONE)) == []
 
 
 def test_no_reason_is_left_over(used: dict[str, set[str]]) -> None:
-    assert sorted(listed().keys() & used.keys()) == []
-    assert sorted(listed().keys() - language()) == []
+    assert sorted(listed(NOBODY) & used.keys()) == []
+    assert sorted((listed(NOBODY) | listed(ONE)) - language()) == []
 
 
 def test_every_edge_kind_is_in_the_first_table() -> None:
