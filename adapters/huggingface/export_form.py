@@ -56,14 +56,13 @@ def _one_tower_two_linears(graph: Graph) -> Iterator[Finding]:
     for node in graph.nodes.values():
         roles.setdefault(graph.component(node.name).role, []).append(node)
     for role in ("tower", "projector"):
-        first, *others = roles.get(role, []) or [None]
-        if first is None:
+        found = roles.get(role, [])
+        if not found:
             yield Finding("nodes", f"there is no {role}; the class has one.")
-        for node in others:
-            yield Finding(
-                f"nodes.{node.name}", f"a second {role} ({{0}}); the class has one.", (f"nodes.{first.name}",)
-            )
-        if first is None or others:
+        for node in found[1:]:
+            message = f"a second {role} ({{0}}); the class has one."
+            yield Finding(f"nodes.{node.name}", message, (f"nodes.{found[0].name}",))
+        if len(found) != 1:
             return
     tower, projector, decoder = roles["tower"][0], roles["projector"][0], graph.decoder()
     for node, weights in ((tower, TOWER), (projector, PROJECTOR), (decoder, DECODER)):

@@ -50,7 +50,9 @@ def fit(names: set[str], called: dict[str, str] | None = None) -> Fitted:
     settings = {path: value for path, value in chosen.items() if value and value != OFF and _reached(path, chosen)}
     because = {path: _evidence(rows, chosen, path, names) for path in settings}
     reached = frozenset(path for path in chosen if _reached(path, chosen))
-    return Fitted(tuple(choices), reached, settings, because, tuple(sorted(names - wanted)), tuple(sorted(wanted - names)))
+    return Fitted(
+        tuple(choices), reached, settings, because, tuple(sorted(names - wanted)), tuple(sorted(wanted - names))
+    )
 
 
 def _as_called(row: Row, called: dict[str, str]) -> Row:

@@ -75,7 +75,7 @@ def _layer(inspected: Inspected, fields: Fields, kind: str, index: int, notes: N
         "ffn": _feed_forward(inspected, fields, path, fitted, where, notes),
     }
     for path_, value in fitted.settings.items():
-        if "." not in path_ and path_ != "norms" and has(Layer, path_):
+        if "." not in path_ and path_ not in section and has(Layer, path_):
             section[path_] = Said(value, f"layers have {fitted.because[path_]}")
     return section
 

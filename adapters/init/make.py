@@ -34,9 +34,8 @@ def make(config: dict[str, Any], name: str, folder: Path, *, anew: bool = False)
     try:
         loads(text, file=str(folder / f"{name}.yaml"), hf=config)
     except SpecError as error:
-        raise InitError(
-            f"what was composed is no valid spec; please report it with this configuration:\n{error}\n{text}"
-        ) from error
+        message = f"what was composed is no valid spec: please report it, with the configuration.\n{error}"
+        raise InitError(message) from error
     return Draft(name, text, config, tuple(notes.found))
 
 

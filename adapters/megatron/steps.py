@@ -158,7 +158,7 @@ class NodeStep:
         parts = {
             argument: [call.values[owners[number]] for number in present]
             if len(owners) > 1
-            else [call.values[owners[0]]]
+            else [call.values[owner] for owner in owners]
             for argument, owners in self.sources.items()
         }
         if self.rows_from is None:

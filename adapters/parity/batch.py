@@ -65,7 +65,7 @@ class Batch:
     def to(self, device: torch.device) -> "Batch":
         """The same batch there."""
         tensors = {name: getattr(self, name) for name in Batch.__annotations__ if name not in ("features", "borders")}
-        moved = {name: None if value is None else value.to(device) for name, value in tensors.items()}
+        moved: dict[str, Any] = {name: None if value is None else value.to(device) for name, value in tensors.items()}
         features = {name: value.to(device) for name, value in self.features.items()}
         return Batch(features=features, borders=self.borders, **moved)
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from adapters.parity.batch import Batch
+from adapters.parity.states import let_remember
 from components.hf_config import to_hf_config
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ def build_oracle(graph: "Graph", seed: int = 0) -> "PreTrainedModel":
         torch.manual_seed(seed)
         oracle = architecture._from_config(config, attn_implementation="eager", dtype=torch.float32)  # noqa: SLF001
     perturb(oracle, seed)
+    let_remember(graph, oracle)
     return oracle.eval()
 
 

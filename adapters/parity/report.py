@@ -8,6 +8,8 @@ import torch
 from attrs import field, frozen
 from torch import Tensor
 
+from adapters.parity.states import keeps_states
+
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
@@ -57,9 +59,7 @@ def measured_by(name: str, sizes: Mapping[str, float]) -> str:
 
 def logits_bound(graph: "Graph") -> float:
     """By what the decoder's layers are, whatever the model is called."""
-    layers = graph.decoder().config.layers
-    states = any(layers.kinds[kind].delta_net is not None for kind in layers.order)
-    return LOGITS_BOUND_OF_STATES if states else LOGITS_BOUND
+    return LOGITS_BOUND_OF_STATES if keeps_states(graph) else LOGITS_BOUND
 
 
 @frozen

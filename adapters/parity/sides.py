@@ -60,7 +60,9 @@ def our_side(graph: "Graph", model: Any, run: Callable[[], Any]) -> Side:
     heads: dict[str, Heads] = {}
     running: list[str] = []  # layers of one kind, or of one rule, share what attends: the layer before it says which
     with ExitStack() as hooks:
-        for half in {id(layer.self_attention): layer.self_attention for layer in model.decoder_node.decoder.layers}.values():
+        for half in {
+            id(layer.self_attention): layer.self_attention for layer in model.decoder_node.decoder.layers
+        }.values():
             hooks.callback(half.register_forward_pre_hook(lambda *_: running.clear()).remove)
         for kind, path in halves.items():
             half = model.get_submodule(path)
@@ -95,9 +97,9 @@ def _failure(run: Callable[[], Any]) -> Exception | None:
 
 
 def _first(graph: "Graph") -> dict[str, int]:
-    """The first layer of each kind."""
-    order = graph.decoder().config.layers.order
-    return {kind: order.index(kind) for kind in dict.fromkeys(order)}
+    """The first layer of each kind that attends."""
+    layers = graph.decoder().config.layers
+    return {kind: layers.order.index(kind) for kind in layers.order if layers.kinds[kind].attention is not None}
 
 
 def _our_heads(running: list[str], seen: dict[str, Heads]) -> Callable[..., None]:

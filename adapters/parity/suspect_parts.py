@@ -42,9 +42,7 @@ PARTS = (
 )
 
 
-def wrong_part_of_layer(
-    graph: "Graph", parting: Parting, ours: Side, oracle: Side, valid: Tensor
-) -> Iterator[Suspect]:
+def wrong_part_of_layer(graph: "Graph", parting: Parting, ours: Side, oracle: Side, valid: Tensor) -> Iterator[Suspect]:
     """Keys of the decoder's section that say what lies where the models part."""
     decoder = graph.decoder()
     sizes = f"nodes.{decoder.name}.config"
@@ -63,6 +61,9 @@ def wrong_part_of_layer(
     index, module = int(found[1]), found[2]
     kind = f"nodes.{decoder.name}.layers.kinds.{order[index]}"
     if module == "self_attention.linear_proj" and parting.side == "input":
+        if decoder.config.layers.kinds[order[index]].delta_net is not None:
+            yield Suspect(f"{kind}.delta_net", "the net gives something else: compare its heads, and norm_eps.")
+            return
         heads = [side.heads[order[index]].at(valid) for side in (ours, oracle) if order[index] in side.heads]
         yield from _attention(kind, *(heads if len(heads) == 2 else (None, None)))
         return

@@ -4,7 +4,7 @@ Legend: I items, R feature rows of one item, P patches of one item, D width of a
 Inputs with grids hold the patches of all items in a row.
 """
 
-from math import prod
+import math
 from typing import Any
 
 import torch
@@ -40,9 +40,9 @@ def encoder_inputs(
 
     Returns:
         By argument: pixels float32 [I, P, D], [I * P, D] beside grids, or as the spec says; positions int64 [I, P, 2]
-        and grids int64 [I, 3], with values; features [I * R, C] in the type of the module's parameters, and
-        `item_rows`. Where a projector puts tiles together, an item is a picture on the first canvas, and R the rows of
-        each of its tiles.
+        and grids int64 [I, 3], with values; features [I * R, C] in the type of the module's parameters, `item_rows`.
+        Where a projector puts tiles together, an item is a picture on the first canvas, and R the rows of each of its
+        tiles.
 
     Raises:
         EncoderInputsError: the spec leaves a size open that the tower does not tell.
@@ -77,7 +77,7 @@ def _width_read(graph: Graph, node: str) -> int:
     width = graph.ports(edge.source.owner).outputs[edge.source.port or OUT].shape[-1]
     if not isinstance(width, int):
         raise EncoderInputsError(f"the width of what {node} reads is {width!r}: set its in_dim")
-    return width * prod(operation.width_factor for operation in edge.pack)
+    return width * math.prod(operation.width_factor for operation in edge.pack)
 
 
 def _tower_input(
@@ -86,17 +86,23 @@ def _tower_input(
     shape = section.arguments[name]
     if kind == "positions" and section.item_rows is not None and name == section.item_rows.valid_in and shape[-1] == 2:
         return known.give(_places(size.side * section.item_rows.pool).expand(items, -1, -1).contiguous())
-    grids = None if section.item_rows is None else section.item_rows.grids_in
+    grids, merge = _grids(section)
     if name == grids:
-        side = size.side * section.item_rows.merge
+        side = size.side * merge
         return known.give(torch.tensor([[1, side, side]]).repeat(items, 1))
     if kind == "pixels" and grids is not None:
-        patches = items * size.rows * section.item_rows.merge**2
+        patches = items * size.rows * merge**2
         return torch.empty(patches, *_patch(module, name, shape), dtype=torch.float32, device="meta")
     if kind in ("pixels", "features"):
         sizes = [items if place == 0 else _size(section, module, name, place, size) for place in range(len(shape))]
         return torch.empty(sizes, dtype=torch.float32, device="meta")
     raise EncoderInputsError(f"{name} is neither pixels nor what item_rows counts rows in")
+
+
+def _grids(section: Any) -> tuple[str | None, int]:
+    """The input of grids, if there is one, and the side of the square of patches that makes a row."""
+    rows = section.item_rows
+    return (None, 1) if rows is None else (rows.grids_in, rows.merge)
 
 
 def _patch(module: nn.Module, name: str, shape: tuple[str | int, ...]) -> tuple[int, ...]:
@@ -109,7 +115,7 @@ def _patch(module: nn.Module, name: str, shape: tuple[str | int, ...]) -> tuple[
         return (projection.in_features,)
     if isinstance(projection, nn.Conv2d | nn.Conv3d):
         sizes = (projection.in_channels, *projection.kernel_size)
-        return (prod(sizes),) if len(shape) == 2 else sizes
+        return (math.prod(sizes),) if len(shape) == 2 else sizes
     raise EncoderInputsError(f"the spec gives {name} no size for {shape[1:]}, and the tower does not tell it")
 
 

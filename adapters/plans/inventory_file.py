@@ -40,7 +40,8 @@ def _encoder(row: dict[str, Any]) -> EncoderCosts:
     fields: dict[str, Any] = {
         name: Polynomial(**value) if isinstance(value, dict) else value for name, value in row.items()
     }
-    return EncoderCosts(**fields | {"reads": tuple(fields["reads"])})
+    fields["reads"] = tuple(fields["reads"])
+    return EncoderCosts(**fields)
 
 
 def _stretch(parameter: Parameter) -> tuple[Any, ...]:

@@ -41,7 +41,8 @@ class TurnStep:
         row, found = next(self.rows), rows_of(call, source, source, self.placing.of)
         if row is not None and found is not None:
             features = call.values[source].clone()
-            features[(found.rows.start or 0) + row] *= -1
+            turned = row + int(found.rows.start or 0)
+            features[turned] *= -1
             call.values[source] = features
         self.placing(model, call)
 
@@ -118,7 +119,7 @@ def turned_answer(module: nn.Module, field: str | None, index: int | None, row: 
             return rows
         turned = copy(output)
         others = None if index is None else list(value)
-        if others is not None:
+        if others is not None and index is not None:
             others[index] = rows
         setattr(turned, str(field), rows if others is None else others)
         return turned

@@ -17,7 +17,7 @@ VOCAB_SIZE = 320
 WORDS = tuple(token for token in SPECIAL if token != "<image>")  # noqa: S105 (that one is new)
 SIDE_PX, PATCH_PX = 32, 8
 
-TOWER = {
+TOWER: dict[str, Any] = {
     "hidden_size": 96,
     "num_hidden_layers": 3,
     "num_attention_heads": 4,
@@ -25,7 +25,7 @@ TOWER = {
     "image_size": SIDE_PX,
     "patch_size": PATCH_PX,
 }
-TOWER_OF_WORDS = {
+TOWER_OF_WORDS: dict[str, Any] = {
     "hidden_size": 32,
     "num_hidden_layers": 1,
     "num_attention_heads": 2,
@@ -33,7 +33,7 @@ TOWER_OF_WORDS = {
     "projection_size": 96,
     "vocab_size": VOCAB_SIZE,
 }
-TEXT = {
+TEXT: dict[str, Any] = {
     "vocab_size": VOCAB_SIZE,
     "hidden_size": 96,
     "num_hidden_layers": 3,
@@ -59,7 +59,7 @@ def write_sources(folder: Path, seed: int) -> None:
     from adapters.parity.oracle import no_progress_bars
     from components.vision.initialisation import initialise_tower
 
-    special = {f"{name}_token_id": WORDS.index(f"<{name}>") for name in ("pad", "bos", "eos")}
+    special: dict[str, Any] = {f"{name}_token_id": WORDS.index(f"<{name}>") for name in ("pad", "bos", "eos")}
     torch.manual_seed(seed)
     pair: Any = transformers.SiglipModel(
         transformers.SiglipConfig(vision_config=TOWER, text_config=TOWER_OF_WORDS | special)

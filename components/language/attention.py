@@ -126,13 +126,8 @@ class SelfAttention(AttentionHalf):
             [S, B, H] and no bias.
         """
         query, gate, key, value = self._heads(hidden_states)
-        if self.part.head_norms == "after_rotation":
-            query = self.q_norm(rotate(query, rotary_pos_emb, self.columns))
-            key = self.k_norm(rotate(key, rotary_pos_emb, self.columns))
-        else:
-            query = rotate(self.q_norm(query), rotary_pos_emb, self.columns)
-            key = rotate(self.k_norm(key), rotary_pos_emb, self.columns)
-        value = self.v_norm(value)
+        query = rotate(self.q_norm(query), rotary_pos_emb, self.columns)
+        key, value = rotate(self.k_norm(key), rotary_pos_emb, self.columns), self.v_norm(value)
         if self.part.temperature is not None:
             first = self.context_group.rank() * query.shape[0]
             query = tempered(query, attention_mask, first, self.part.temperature)

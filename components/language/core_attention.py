@@ -81,7 +81,8 @@ class MaskedAttention(nn.Module):
 
     def _block_queries(self, query: Tensor, key: Tensor) -> int:
         """Most queries whose scores may be stored at once; without a cap, none are."""
-        return query.shape[0] if self.softcap is None else capped_block(*query.shape[1:3], key.shape[0])
+        queries, batch, heads, _ = query.shape
+        return queries if self.softcap is None else capped_block(batch, heads, key.shape[0])
 
     def _heads(self, query: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """[B, N, Q, D], [B, G, S, D], [B, G, S, V]."""

@@ -4,6 +4,7 @@ Legend: B rows, S tokens, G key heads, R value heads of each, K and V their widt
 """
 
 import importlib.util
+import warnings
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -20,7 +21,10 @@ from components.language.documents import Documents
 class DeltaForm(Protocol):
     """Convolution, then the rule, over rows that may hold several documents."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """Whose code it is."""
+        ...
 
     def __call__(
         self, mixed: Tensor, weight: Tensor, decay: Tensor, strength: Tensor, sizes: "Sizes", packed: Documents | None
@@ -65,8 +69,9 @@ class TorchForm:
     ) -> Tensor:
         """See `DeltaForm`; documents become rows."""
         given = (mixed, weight, decay, strength, sizes, packed)
-        found: Tensor = checkpoint(self._compute, *given, use_reentrant=False, preserve_rng_state=False)
-        return found
+        found: Any = checkpoint(self._compute, *given, use_reentrant=False, preserve_rng_state=False)
+        answer: Tensor = found
+        return answer
 
     def _compute(
         self, mixed: Tensor, weight: Tensor, decay: Tensor, strength: Tensor, sizes: Sizes, packed: Documents | None
@@ -110,11 +115,32 @@ def delta_form(dtype: torch.dtype, activation: Callable[[Tensor], Tensor]) -> De
     """The kernels where they give the same: half precision on a GPU, with flash-linear-attention installed; else torch.
 
     In float32 those kernels multiply in TF32, and their convolution knows silu alone: neither is ever asked of them.
+    Where they would refuse to go backward, torch computes, and a warning says why.
     """
     fits = torch.cuda.is_available() and dtype in (torch.bfloat16, torch.float16) and activation is functional.silu
     if not fits or importlib.util.find_spec("fla") is None:
+        return TorchForm(activation)
+    if (reason := refusal()) is not None:
+        warnings.warn(f"gated delta nets are computed by torch: {reason}", stacklevel=2)
         return TorchForm(activation)
     from fla.modules.causal_conv1d import causal_conv1d  # type: ignore[import-not-found]
     from fla.ops.gated_delta_rule import chunk_gated_delta_rule  # type: ignore[import-not-found]
 
     return KernelForm(causal_conv1d, chunk_gated_delta_rule)
+
+
+def refusal() -> str | None:
+    """Why the installed kernels would refuse a backward pass on this GPU; None if they would not.
+
+    Source: flash-linear-attention 0.6 fla/ops/common/chunk_o.py, `chunk_bwd_dqkwg`. It finds out in the first backward
+    pass; a model is better told when it is built.
+    """
+    from fla.ops.common import chunk_o  # type: ignore[import-not-found]
+
+    def holds(flag: str) -> bool:
+        return bool(getattr(chunk_o, flag, False))
+
+    broken = holds("IS_NVIDIA_HOPPER") and holds("TRITON_ABOVE_3_4_0") and not holds("TRITON_ABOVE_3_7_1")
+    if not broken or importlib.util.find_spec("tilelang") is not None:
+        return None
+    return "Triton 3.4.0 to 3.7.0 miscompiles flash-linear-attention on Hopper; install triton>=3.7.1, or tilelang"

@@ -22,7 +22,7 @@ def choose(logits: Tensor, part: Router, top_k: int, bias: Tensor | None) -> tup
     """
     wide = logits.float()
     scores = wide.sigmoid() if part.score == "sigmoid" else wide.softmax(dim=-1)
-    ranked = scores if bias is None else scores + bias
+    ranked = scores.detach() if bias is None else scores.detach() + bias
     if part.groups > 1:
         ranked = ranked.masked_fill(~_in_best_groups(ranked, part), float("-inf"))
     chosen = ranked.topk(top_k, dim=-1).indices

@@ -31,7 +31,7 @@ class ExpertSets(nn.ModuleDict):
 
     def __init__(self, config: TransformerConfig, part: Experts, groups: ProcessGroupCollection) -> None:
         super().__init__({name: ExpertBranch(_of_width(config, width), part, groups) for name, width in _widths(part)})
-        if part.sets and config.moe_token_dispatcher_type == "allgather":
+        if part.sets and config.moe_token_dispatcher_type == "allgather":  # noqa: S105 (no password)
             raise BuildError("ranks have different numbers of tokens for a set of experts: use the alltoall dispatcher")
 
     def set_layer_number(self, layer_number: int) -> None:
@@ -59,7 +59,8 @@ def mixed(branches: list[ExpertBranch], expert_input: Tensor, router_input: Tens
     for number, branch in enumerate(branches):
         own = (chosen == number).nonzero().squeeze(-1)
         made = branch(flat[own].unsqueeze(1), routed[own].unsqueeze(1))
-        output = output.index_copy(0, own, made.squeeze(1))
+        # Not index_copy, whose backward pass would keep what was made.
+        output = output.index_put((own,), made.squeeze(1))
     return output.view_as(expert_input)
 
 

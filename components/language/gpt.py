@@ -19,7 +19,7 @@ from components.context import BuildContext, CoreAttention
 from components.fusion.rank_tokens import RankTokens
 from components.fusion.rotary import RotationTable
 from components.language.core_attention import DenseMasks, MaskedAttention
-from components.language.decoder_layer import attention_spec, delta_net_spec, layer_spec
+from components.language.decoder_layer import DecoderLayer, attention_spec, delta_net_spec, layer_spec
 from components.language.documents import PackedDocuments
 from components.language.expert_sets import SetPlace
 from components.language.frequencies import rotation_table
@@ -48,6 +48,7 @@ class LanguageModel(GPTModel):
         )
         self.injection = Injection.of(context, len(self.decoder.layers))
         for number, layer in enumerate(self.decoder.layers):
+            assert isinstance(layer, DecoderLayer)
             layer.place = self.injection.place(number)
         self.softcap = section.config.logit_softcap
         # No buffer: half-precision wrappers cast those, and angles need float32.
@@ -58,6 +59,12 @@ class LanguageModel(GPTModel):
         if device not in self._tables:
             self._tables[device] = self._tables[torch.device("cpu")].to(device)
         return self._tables[device]
+
+    @property
+    def layers(self) -> nn.ModuleList:
+        """Megatron-Core's schedules tell `decoder.layers` of a model which micro-batch it is; a spec may name it so."""
+        layers: nn.ModuleList = self.decoder.layers
+        return layers
 
     def forward(  # type: ignore[override]
         self,
@@ -89,6 +96,7 @@ class LanguageModel(GPTModel):
             # Here and not in the embedding: features are placed by their position in the whole sequence.
             decoder_input = scatter_to_sequence_parallel_region(decoder_input, group=self.pg_collection.tp)
         if not self.pre_process and self.injection.arriving:
+            assert self.decoder.input_tensor is not None
             hidden_states, levels = self.injection.unpack(self.decoder.input_tensor, metadata)
             self.decoder.set_input_tensor(hidden_states)
         hidden_states = self.decoder(
@@ -154,6 +162,7 @@ def block_spec(section: Gpt, context: BuildContext) -> TransformerBlockSubmodule
 
 def _core_attention(layer: Layer, kind: str, masks: DenseMasks, context: BuildContext) -> nn.Module:
     part = layer.attention
+    assert part is not None
     rule, scale, softcap = context.rules[kind], layer.score_scale, part.softcap
     dense = MaskedAttention(rule, masks, scale, context.transformer.attention_dropout, softcap)
     if context.core_attention is None or context.groups.cp.size() > 1:

@@ -45,10 +45,11 @@ class Attention:
     softcap: float | None = field(
         default=None, metadata=_doc("Scaled scores become cap · tanh(scores / cap), before the mask; null: they stay.")
     )
-    q_norm: Literal["none", "rms", "scale_free"] = field(default="none", metadata=_doc("Norm of each query head."))
-    k_norm: Literal["none", "rms", "scale_free"] = field(default="none", metadata=_doc("Norm of each key head."))
-    head_norms: Literal["before_rotation", "after_rotation"] = field(
-        default="before_rotation", metadata=_doc("Where the norms of query and key heads stand.")
+    q_norm: Literal["none", "rms", "scale_free"] = field(
+        default="none", metadata=_doc("Norm of each query head, before rotation.")
+    )
+    k_norm: Literal["none", "rms", "scale_free"] = field(
+        default="none", metadata=_doc("Norm of each key head, before rotation.")
     )
     v_norm: Literal["none", "scale_free"] = field(default="none", metadata=_doc("Norm of each value head."))
     values: Values = field(factory=Values, metadata=_doc("Where values come from."))
@@ -106,6 +107,7 @@ class Layer:
     @property
     def score_scale(self) -> float:
         """Factor on query·key: the attention's, times that of stretched wavelengths."""
+        assert self.attention is not None
         return self.attention.score_scale * (1.0 if self.rope is None else self.rope.score_factor)
 
 
@@ -293,8 +295,6 @@ def _attention(attention: Attention, path: str) -> Iterator[Finding]:
     yield from positive(f"{path}.softcap", attention.softcap)
     if attention.temperature is not None:
         yield from check_temperature(attention.temperature, f"{path}.temperature")
-    if attention.head_norms == "after_rotation" and attention.q_norm == attention.k_norm == "none":
-        yield Finding(f"{path}.head_norms", "has no effect: neither q_norm nor k_norm is given.")
     if attention.scale_dim is not None:
         yield from whole(f"{path}.scale_dim", attention.scale_dim)
         if attention.scale is not None:

@@ -57,6 +57,13 @@ class PartRouter(TopKRouter):
             self.correction_bias = bias.to(self.correction_bias.device)
         return self
 
+    def gating(self, input: Tensor) -> Tensor:  # noqa: A002 (Megatron-Core's name)
+        """[S, B, H] to logits [S, B, E]; a set of experts may have no tokens, whose shape Megatron-Core cannot infer."""
+        if input.numel():
+            logits: Tensor = super().gating(input)
+            return logits
+        return nn.functional.linear(input.float(), self.weight.float())
+
     def routing(self, logits: Tensor, padding_mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Logits [S, B, E] to weights [T, E] and the choice [T, E] bool."""
         if self.part.is_plain:

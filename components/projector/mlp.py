@@ -34,13 +34,17 @@ class MlpProjector(nn.Module):
             width = section.out_dim if number else section.in_dim
             self.add_module(f"linear_{number + 1}", nn.Linear(width, section.out_dim, bias=section.bias))
 
+    def layer(self, number: int) -> nn.Module:
+        """A linear layer, counted from 1."""
+        return self.get_submodule(f"linear_{number}")
+
     def forward(self, features: Tensor) -> Tensor:
         """[..., C] to [..., H]."""
         if hasattr(self, "norm"):
             features = self.norm(features)
-        features = self.linear_1(features)
+        features = self.layer(1)(features)
         for number in range(2, self.depth + 1):
-            features = getattr(self, f"linear_{number}")(self.activation(features))
+            features = self.layer(number)(self.activation(features))
         return features
 
 

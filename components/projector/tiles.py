@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from components.build_error import BuildError
 from components.context import BuildContext
 from components.projector.tiles_declaration import Tiles
-from components.vision.tiling import unpadded
+from components.tiling import unpadded
 
 
 class PictureRows(nn.Module):

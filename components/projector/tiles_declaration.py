@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from attrs import field, frozen
 
-from components.vision.tiling import Tiling
+from components.tiling import Tiling
 from composer.finding import Finding
 from composer.ranges import whole
 from composer.registry import Component, Port, Ports

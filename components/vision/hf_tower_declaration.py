@@ -5,7 +5,7 @@ from typing import Any
 
 from attrs import field, frozen
 
-from components.vision.tiling import Tiling
+from components.tiling import Tiling
 from composer.finding import Finding
 from composer.graph import OUT
 from composer.ranges import whole

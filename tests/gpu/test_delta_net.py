@@ -9,7 +9,7 @@ from torch.nn import functional
 from adapters.megatron import composed_config, runtime
 from adapters.parity.report import relative_error
 from components.fusion.mask_metadata import MetadataLayout
-from components.language.delta_kernels import KernelForm, Sizes, TorchForm, delta_form
+from components.language.delta_kernels import KernelForm, Sizes, TorchForm, delta_form, refusal
 from components.language.delta_net import GatedDeltaNet
 from components.language.delta_net_declaration import DeltaNet
 from components.language.documents import Documents, PackedDocuments
@@ -25,6 +25,8 @@ LENGTHS = (70, 1, 129)
 def _kernels() -> None:
     if torch.cuda.is_available():
         pytest.importorskip("fla", reason="needs flash-linear-attention: install vlm-composer[delta]")
+        if (reason := refusal()) is not None:
+            pytest.skip(reason)
 
 
 def _given(batch: int, length: int) -> dict[str, Tensor]:

@@ -1,9 +1,11 @@
 """The tiny model of every shipped spec on one card: what it computes there is what transformers computes there."""
 
+import sys
 from collections.abc import Callable
 
 import pytest
 import torch
+import transformers
 
 from adapters.parity.gradients import gradients, oracle_gradients
 from adapters.parity.oracle import oracle_logits, oracle_loss
@@ -18,11 +20,24 @@ FACTOR = 10
 NAMES = sorted(path.stem for path in SPECS.glob("*.yaml"))
 
 
+KERNELS = ("torch_chunk_gated_delta_rule", "causal_conv1d_fn")
+
+
 @pytest.fixture(params=NAMES)
 def graph(request: pytest.FixtureRequest) -> Graph:
     return tiny_of(request.param, AS_CONFIGURED)
 
 
+@pytest.fixture
+def _torch_alone(graph: Graph, monkeypatch: pytest.MonkeyPatch) -> None:
+    """transformers' delta nets take kernels that multiply in TF32 where they are installed: here, its torch form."""
+    file = sys.modules[getattr(transformers, str(graph.architecture)).__module__]
+    for name in KERNELS:
+        if hasattr(file, name):
+            monkeypatch.setattr(file, name, getattr(file, name).__wrapped__)
+
+
+@pytest.mark.usefixtures("_torch_alone")
 def test_logits_and_gradients(
     graph: Graph, transformer_impl: str, record_property: Callable[[str, object], None]
 ) -> None:

@@ -30,7 +30,11 @@ PARTS = {
     "tiles put together with a row behind every line": ("llava_next",),
     "latent attention, stretched scores, first layers dense, squares of rows": ("kimi_k25",),
     "gated delta nets, gates of attention's outputs, a gated expert for every token": ("qwen3_5_moe",),
+    "dense and sparse layers in turn, one weighted input, layers without rotation": ("llama4",),
+    "norms without weights, stretched wavelengths, every layer sparse": ("llama4", "llama4"),
+    "experts of pictures and of text, frames put together": ("ernie4_5_vl_moe",),
 }
+SETS = "nodes.language_model.layers.ffns.sparse.experts.sets"
 WRONG = {
     "another layer of the tower": ("llava", ("nodes.vision_tower.hidden_states.layers=-1",)),
     "no bias": ("internvl", ("nodes.language_model.layers.kinds.full_attention.attention.bias=false",)),
@@ -59,6 +63,19 @@ WRONG = {
         ),
     ),
     "another activation": ("compose_your_own", ("nodes.projector.activation=relu",)),
+    "norms of queries and keys": (
+        "llama4",
+        tuple(f"nodes.language_model.layers.kinds.chunked_attention.attention.{one}_norm=scale_free" for one in "qk"),
+    ),
+    "queries of one size": ("llama4", ("nodes.language_model.layers.kinds.full_attention.attention.temperature=null",)),
+    "weights on what experts make": (
+        "llama4",
+        ("nodes.language_model.layers.ffns.sparse.experts.router.apply=output",),
+    ),
+    "text experts where pictures begin": (
+        "ernie4_5_vl_moe",
+        (f"{SETS}.vision_moe.tokens=[image, image_end, video, video_start, video_end]",),
+    ),
     "another angle": ("mistral3", ("nodes.language_model.layers.kinds.full_attention.rope.theta=1e4",)),
     "scores not stretched": (
         "kimi_k25",

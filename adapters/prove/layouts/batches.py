@@ -41,8 +41,9 @@ def encoded_items(graph: Graph, micro_batch: MicroBatch) -> int:
     """What towers encode of pictures and clips: these, or the tiles that they are cut into."""
     count = items(micro_batch)
     for node in graph.nodes.values():
-        tiles = getattr(node.config, "tiles", None)
-        for edge in graph.edges_to(node.name) if tiles is not None else ():
+        if (tiles := getattr(node.config, "tiles", None)) is None:
+            continue
+        for edge in graph.edges_to(node.name):
             sizes = micro_batch[edge.source.owner]
             if edge.target.port == tiles.sizes_in and sizes is not None:
                 count += sum(tiles.tiling.tiles(*size) - 1 for size in sizes.tolist())

@@ -8,6 +8,8 @@ from typing import Any
 
 from attrs import frozen
 
+from adapters.parity.report import GRADIENT_BOUND
+from adapters.parity.states import keeps_states
 from adapters.prove.layouts.batches import encoded_items
 from adapters.prove.layouts.gradient_errors import Part, relative_errors, worst
 from adapters.prove.layouts.job import Alone, Case, found_file
@@ -20,6 +22,13 @@ from composer.edges import MaskEdge
 
 BOUND = 1e-5
 """Relative, in float32: of the loss, and of every gradient by norm."""
+
+
+def gradient_bound(graph: Graph) -> float:
+    """Where layers keep a state, what parity holds gradients to: another order of sums is passed on by the state."""
+    return GRADIENT_BOUND if keeps_states(graph) else BOUND
+
+
 SHOWN = 4
 
 
@@ -56,7 +65,7 @@ def layout_proof(case: Case, graph: Graph, alone: Alone, folder: Path) -> Layout
     problems = [
         problem
         for name, batch in zip(alone.batches, batches, strict=True)
-        for problem in _wrong(name, batch, alone, ranks)
+        for problem in _wrong(name, batch, alone, ranks, gradient_bound(graph))
     ]
     problems += _sharing(case, graph, batches, alone)
     problems += _frozen(graph, ranks)
@@ -83,12 +92,12 @@ def _errors(found: list[dict[str, Any]]) -> dict[str, float]:
     return relative_errors([Part(**part | {"at": tuple(part["at"])}) for each in found for part in each["parts"]])
 
 
-def _wrong(name: str, batch: BatchProof, alone: Alone, ranks: list[dict[str, Any]]) -> Iterator[str]:
+def _wrong(name: str, batch: BatchProof, alone: Alone, ranks: list[dict[str, Any]], bound: float) -> Iterator[str]:
     if not batch.loss <= BOUND:
         yield f"{name}: the loss differs by {batch.loss:.1e}"
     errors = _errors([rank["batches"][name] for rank in ranks])
     yield from (f"{name}: no rank has the gradient of {lost}" for lost in sorted(alone.gradients[name].keys() - errors))
-    wrong = {each: error for each, error in errors.items() if not error <= BOUND}
+    wrong = {each: error for each, error in errors.items() if not error <= bound}
     for each in sorted(wrong, key=lambda each: -worst(wrong[each]))[:SHOWN]:
         yield f"{name}: the gradient of {each} differs by {wrong[each]:.1e}"
     if len(wrong) > SHOWN:
@@ -113,7 +122,7 @@ def _frozen(graph: Graph, ranks: list[dict[str, Any]]) -> Iterator[str]:
         expected = {node for node in graph.nodes if graph.component(node).role != role}
         yield from (f"{role} frozen: gradient reaches {node}" for node in sorted(reached - expected))
         yield from (f"{role} frozen: no gradient reaches {node}" for node in sorted(expected - reached))
-        wrong = {name: error for name, error in _errors(found).items() if not error <= BOUND}
+        wrong = {name: error for name, error in _errors(found).items() if not error <= gradient_bound(graph)}
         for name in sorted(wrong, key=lambda name: -worst(wrong[name]))[:1]:
             yield f"{role} frozen: the gradient of {name}, and of {len(wrong) - 1} more, differs by {wrong[name]:.1e}"
 

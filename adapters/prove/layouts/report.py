@@ -74,7 +74,10 @@ def _images(batch: BatchProof) -> str:
 
 def write_page(report: LayoutsReport, folder: Path) -> Path:
     """`NAME.layouts.md`: what was compared, and the table. Returns its path."""
-    about = INTRODUCTION.format(spec=report.spec, bound=f"{BOUND:.0e}")
+    bound = f"{BOUND:.0e}"
+    if report.gradient_bound != BOUND:
+        bound = f"{BOUND:.0e}\n(gradients {report.gradient_bound:.0e}: layers with a `delta_net` pass rounding on)"
+    about = INTRODUCTION.format(spec=report.spec, bound=bound)
     lines = [
         *about.splitlines(),
         "",

@@ -19,7 +19,7 @@ from adapters.parity.tiny import splittable
 from adapters.parity.variants import all_variants
 from adapters.prove.layouts.alone import loss_and_gradients
 from adapters.prove.layouts.batches import global_batches
-from adapters.prove.layouts.findings import LayoutProof, layout_proof
+from adapters.prove.layouts.findings import BOUND, LayoutProof, gradient_bound, layout_proof
 from adapters.prove.layouts.job import WEIGHTS, Case, read_alone, read_graph, write_alone, write_graph
 from adapters.prove.layouts.launching import WORKER, run_cases
 from adapters.prove.layouts.names import LayoutError, NamedLayout
@@ -37,6 +37,7 @@ class LayoutsReport:
     proofs: tuple[LayoutProof, ...]
     problem: str | None = None
     """Why there are none: what went wrong in the process alone."""
+    gradient_bound: float = BOUND
 
     @property
     def exit_code(self) -> int:
@@ -162,7 +163,8 @@ def _report(folder: Path, subject: Subject, problem: str | None, failed: dict[st
         LayoutProof(case, (), 0, (failed[case.id],)) if case.id in failed else collect(folder, case)
         for case in subject.cases
     )
-    return LayoutsReport(subject.spec, tuple(proofs))
+    bound = max(map(gradient_bound, subject.graphs.values()))
+    return LayoutsReport(subject.spec, tuple(proofs), gradient_bound=bound)
 
 
 def collect(folder: Path, case: Case) -> LayoutProof:

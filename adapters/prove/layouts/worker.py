@@ -124,7 +124,7 @@ def _encoding(stages: Sequence[ComposedModel]) -> Iterator[list[int]]:
     """Items that this rank's towers encode."""
     encoded = [0]
 
-    def counting(name: str) -> Callable[..., None]:
+    def counting(graph: Graph, name: str) -> Callable[..., None]:
         section, implemented = graph.nodes[name].config, implementation(graph.component(name))
 
         def count(_module: nn.Module, _args: Any, kwargs: dict[str, Any], _output: Any) -> None:
@@ -136,7 +136,9 @@ def _encoding(stages: Sequence[ComposedModel]) -> Iterator[list[int]]:
     first, graph = stages[0], stages[0].config.graph
     assert graph is not None
     towers = [name for name in graph.nodes if graph.component(name).role == "tower" and first.pre_process]
-    handles = [first.get_submodule(name).register_forward_hook(counting(name), with_kwargs=True) for name in towers]
+    handles = [
+        first.get_submodule(name).register_forward_hook(counting(graph, name), with_kwargs=True) for name in towers
+    ]
     try:
         yield encoded
     finally:

@@ -3,8 +3,20 @@
 import json
 
 import pytest
+import torch
 import transformers
+from attrs import evolve
+from safetensors.torch import load_file
 
+from adapters.cli.arguments import spec_file
+from adapters.huggingface.configured import load_configured
+from adapters.quickstart import composed_model
+from adapters.quickstart.data import DataSizes, write_data
+from adapters.saved_model import load_saved
+from adapters.training import run as train
+from adapters.training.problems import TrainingError
+from adapters.training.settings import Stage
+from adapters.training.settings_file import load_settings, settings_text
 from tests.adapters.huggingface.source_checkpoints import VOCAB, write
 
 SPEC = "compose_your_own"
@@ -79,3 +91,54 @@ def test_mistakes_are_told(run, words, text):
     found = run("compose", SPEC, *words)
     assert found.status == 2
     assert text in found.err.replace("\n", " ")
+
+
+@pytest.fixture(scope="module")
+def quickstart(tmp_path_factory):
+    """Data and checkpoints of the quickstart, and settings of one step."""
+    folder = tmp_path_factory.mktemp("quickstart")
+    recipe = composed_model.RECIPE
+    composed_model.write_sources(folder, 0)
+    write_data(folder / "data", DataSizes(16, 1), recipe.vocab_size, 0, recipe.special, recipe.lengths)
+    settings = evolve(recipe.settings(0), stages=(Stage("align", 1, ("projector",)),), micro_batch=4, global_batch=4)
+    (folder / "training.yaml").write_text(settings_text(settings))
+    return folder
+
+
+def sources(folder):
+    return f"vision_config={folder / 'tower'},text_config={folder / 'text'}"
+
+
+def test_training_starts_from_the_parts(run, quickstart, tmp_path):
+    words = ("train", SPEC, str(quickstart / "training.yaml"), str(quickstart / "data"), "--hf", sources(quickstart))
+    found = run(*words, "-o", str(tmp_path))
+    assert found.status == 0, found.err
+    assert "text_model.encoder (16)" in found.out
+    tower = load_file(quickstart / "tower/model.safetensors")["vision_model.embeddings.patch_embedding.weight"]
+    trained = load_file(tmp_path / "hf/model.safetensors")
+    assert torch.equal(trained["vision_tower.embeddings.patch_embedding.weight"], tower)
+    table = load_file(quickstart / "text/model.safetensors")["model.embed_tokens.weight"]
+    assert torch.equal(trained["language_model.model.embed_tokens.weight"][: len(table)], table)
+
+
+def test_a_model_that_no_class_is_ends_in_a_folder_of_its_own(run, quickstart, tmp_path):
+    words = ("train", SPEC, str(quickstart / "training.yaml"), str(quickstart / "data"), "--hf", sources(quickstart))
+    found = run(*words, "--set", "nodes.projector.depth=3", "-o", str(tmp_path))
+    assert found.status == 0, found.err
+    assert "The trained model cannot be exported; it is saved in the run's folder `composed`" in found.out
+    assert "nodes.projector.depth: 3 linear layers; the class has 2." in found.out
+    assert not (tmp_path / "hf").exists()
+    model, graph = load_saved(tmp_path / "composed")
+    assert graph.nodes["projector"].config.depth == 3
+    assert model.projector.linear_3.weight.shape == (96, 96)
+    assert (tmp_path / "composed/tokenizer.json").is_file()
+
+
+def test_several_processes_would_leave_nothing_of_it(run, quickstart, tmp_path, monkeypatch):
+    graph = load_configured(spec_file(SPEC), sources(quickstart), ["nodes.projector.depth=3"])
+    settings = evolve(load_settings(quickstart / "training.yaml"), global_batch=8)
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(
+        TrainingError, match=r"set checkpoints.every: several processes would leave nothing else behind"
+    ):
+        train(graph, settings, quickstart / "data", tmp_path)

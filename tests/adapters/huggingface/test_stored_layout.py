@@ -44,7 +44,7 @@ def imported(graph, folder):
 
 def test_the_longest_beginning_counts_and_only_whole_words():
     names = {"model": "a", "model.tower": "b"}
-    graph = Graph("small", hf=HfSection("Small", stored=Stored(names)))
+    graph = Graph("small", hf=HfSection("Small", stored=Stored(names=names)))
     assert stored_name(graph, "model.tower.x") == "b.x"
     assert stored_name(graph, "model.towers.x") == "a.towers.x"
     assert stored_name(graph, "models") == "models"

@@ -13,6 +13,7 @@ from adapters.plans.encoder_costs import UnfitCostsError, encoder_costs, fit, tr
 from adapters.plans.encoder_inputs import ItemSize
 from adapters.plans.making import make_inventory
 from components.vision.hf_tower_declaration import HfTower
+from tests.parity.shipped_spec import tiny_of
 
 ITEMS = 3
 POOL = 3
@@ -158,6 +159,20 @@ def test_tower_of_images_of_one_size(trains, dtype, dense_graph):
     inputs = {"pixel_values": torch.rand(ITEMS, 3, 32, 32, requires_grad=not trains)}
     real = real_run(graph, "vision_tower", dtype, inputs, trains=trains)
     check(costs, 16, real, dtype, trains=trains)
+
+
+def test_tower_of_patches_in_grids():
+    """Windows and places of patches follow from lists made of the grids. By hand: one block of two sees all patches.
+
+    4 patches of width 40 make a row; windows have 2 x 2 rows.
+    """
+    graph = tiny_of("qwen2_5_vl")
+    costs = encoder_costs(graph, "visual", built(graph, "visual", torch.float32, "meta"))
+    assert costs.traced
+    assert costs.attention.quadratic == pytest.approx(4 * 40 * 4 * 4)
+    assert costs.attention.linear == pytest.approx(4 * 40 * 4 * 16)
+    projections = 3 * 40 * 40 + 40 * 40 + 3 * 40 * 64
+    assert costs.gemm.linear == pytest.approx(2 * (4 * (96 * 40 + 2 * projections) + 160 * 160 + 160 * 56))
 
 
 def test_a_run_makes_the_rows_it_was_asked_for(dense_graph):

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from adapters.plans.known_values import KnownValues, UnknownValueError
+from adapters.plans.known_values import KnownValues, Lists, UnknownValueError
 
 
 class Running(TorchDispatchMode):
@@ -37,6 +37,16 @@ def test_shapes_that_depend_on_given_integers(known):
         assert int(places.max()) == 4
         assert not padding.all()
         assert torch.arange(places[0, 0].item(), device="meta").shape == (3,)
+
+
+def test_lists_made_of_tensors_and_tensors_made_of_lists(known):
+    grids = known.give(torch.tensor([[1, 4, 6], [2, 2, 4]]))
+    with Lists(known), Running(known):
+        sides = torch.tensor([2], device=grids.device).expand(len(grids))
+        assert (grids.tolist(), sides.tolist()) == ([[1, 4, 6], [2, 2, 4]], [2, 2])
+        ends = torch.tensor([0, 24, 24, 40], device="meta", dtype=torch.int32)
+        assert torch.unique_consecutive(ends).tolist() == [0, 24, 40]
+        assert torch.repeat_interleave(grids[:, 1], grids[:, 0]).tolist() == [4, 2, 2]
 
 
 def test_pixels_have_no_values(running):

@@ -90,12 +90,15 @@ def test_the_written_spec_is_the_same_model_again(job):
 
 @pytest.mark.slow
 def test_it_learns_to_read_within_ten_minutes(tmp_path):
-    """At least four of five held-out numbers of two digits, from random checkpoints, on two cores."""
+    """At least four of five held-out numbers of two digits, from random checkpoints.
+
+    Time of CPU, not on the clock: machines that run tests run several.
+    """
     torch.manual_seed(0)
-    began = time.monotonic()
+    began = time.process_time()
     summary = run(SPEC, tmp_path, recipe=RECIPE, console=Console(file=io.StringIO()))
     (score,) = summary.scores
     assert (score.digits, score.total) == (2, 200)
     assert score.accuracy >= 0.8
     assert summary.agreement.holds
-    assert time.monotonic() - began < SECONDS
+    assert time.process_time() - began < SECONDS

@@ -20,12 +20,17 @@ def test_experts_get_sequence_parallelism_beside_tensor_parallelism():
     assert fitted(alone, experts) == alone
 
 
-@pytest.mark.parametrize("name", ["llava", "internvl", "mistral3"])
-def test_towers_that_read_whole_pictures_are_refused_before_the_run(name: str):
+@pytest.mark.parametrize("name", ["mistral3", "qwen3_vl"])
+def test_towers_that_read_pictures_otherwise_are_refused_before_the_run(name: str):
     graph = load(spec_file(name))
-    settings = Training(stages=(Stage("all", 1, ("projector",)),), max_length=128)
-    with pytest.raises(TrainingError, match="this spec's tower reads them whole: train it in a loop of your own"):
+    settings = Training(stages=(Stage("all", 1, ("all",)),), max_length=128)
+    with pytest.raises(TrainingError, match="this spec's tower reads them otherwise: train it in a loop of your own"):
         check_settings(settings, graph)
+
+
+@pytest.mark.parametrize("name", ["llava", "internvl", "compose_your_own"])
+def test_towers_that_read_whole_pictures_are_not(name: str):
+    check_settings(Training(stages=(Stage("all", 1, ("projector",)),), max_length=128), load(spec_file(name)))
 
 
 def test_towers_that_read_patches_are_not():

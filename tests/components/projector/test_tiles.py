@@ -7,7 +7,7 @@ from torch import nn
 from components.build_error import BuildError
 from components.projector import tiles
 from components.projector.tiles_declaration import Tiles
-from components.vision.tiling import Tiling
+from components.tiling import Tiling
 
 TILING = Tiling(((6, 12), (12, 6), (12, 12)), 6)
 SIDE = 2  # rows of a tile's side

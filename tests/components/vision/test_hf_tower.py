@@ -5,7 +5,7 @@ import torch
 from transformers import CLIPVisionConfig, CLIPVisionModel
 
 from components.build_error import BuildError
-from components.vision.hf_tower import item_rows, run
+from components.vision.hf_tower import item_rows, num_items, own_items, run, shares_items
 from components.vision.hf_tower_declaration import HfTower, HiddenStates, ItemRows
 
 WIDTH, IMAGES, TOKENS = 16, 2, 5
@@ -42,3 +42,30 @@ def test_rows_are_counted_from_sizes():
     rule = ItemRows(sizes_in="image_sizes", patch=4)
     sizes = torch.tensor([[8, 12], [16, 4], [11, 7]])
     assert item_rows(section(item_rows=rule), 0, image_sizes=sizes).tolist() == [6, 4, 2]
+
+
+def packed() -> HfTower:
+    return HfTower(
+        config={},
+        inputs={"patches": ("patch", 3), "grids": ("item", 3)},
+        out_dim=WIDTH,
+        item_rows=ItemRows(grids_in="grids", merge=2),
+    )
+
+
+def test_items_are_cut_from_patches_in_a_row():
+    grids = torch.tensor([[1, 2, 4], [2, 2, 2], [1, 4, 4]])
+    patches = torch.arange(32)[:, None].expand(32, 3)
+    given = {"patches": patches, "grids": grids}
+    assert shares_items(packed())
+    assert num_items(packed(), **given) == 3
+    assert item_rows(packed(), 0, **given).tolist() == [2, 2, 4]
+    own = own_items(packed(), slice(1, 3), **given)
+    assert own["patches"][:, 0].tolist() == list(range(8, 32))
+    assert own["grids"].tolist() == grids[1:].tolist()
+    assert own_items(packed(), slice(0, 0), **given)["patches"].shape == (0, 3)
+
+
+def test_patches_that_grids_do_not_count_are_refused(tower):
+    with pytest.raises(BuildError, match="patches holds 7 patches, and grids counts 8"):
+        run(tower, packed(), patches=torch.zeros(7, 3), grids=torch.tensor([[1, 2, 4]]))

@@ -36,8 +36,9 @@ def test_as_the_run_decides(text: str):
 class _Rules:
     """All that is read of a planned model here."""
 
-    def __init__(self, *texts: str) -> None:
+    def __init__(self, *texts: str, levels: tuple[int, ...] = ()) -> None:
         self.rules = {str(number): parse(text) for number, text in enumerate(texts)}
+        self.levels = levels
 
 
 @pytest.mark.parametrize(
@@ -49,7 +50,9 @@ class _Rules:
         ("prefix(image) | causal", "same_run(image)"),
     ],
 )
-def test_integers_of_masks(texts: tuple[str, ...]):
-    model = _Rules(*texts)
-    layout = MetadataLayout.for_rules(model.rules.values(), {"image": 1, "video": 2})
+@pytest.mark.parametrize("levels", [(), (0, 1)])
+def test_integers_of_masks(texts: tuple[str, ...], levels: tuple[int, ...]):
+    model = _Rules(*texts, levels=levels)
+    injected = [("image",), ("video",)] if levels else []
+    layout = MetadataLayout.for_rules(model.rules.values(), {"image": 1, "video": 2}, injected)
     assert mask_fields(model) == layout.num_fields  # type: ignore[arg-type]

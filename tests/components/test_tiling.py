@@ -8,7 +8,7 @@ from transformers.models.llava_next.modeling_llava_next import (
     unpad_image,
 )
 
-from components.vision.tiling import Tiling, unpadded
+from components.tiling import Tiling, unpadded
 
 TILE = 336
 CANVASES = ((336, 672), (672, 336), (672, 672), (1008, 336), (336, 1008))
