@@ -20,36 +20,34 @@ def latent_attention(tape: Tape, part: Attention, latent: Latent, kind: str, hid
     tape.new("attention input", tokens.outer * hidden, PART, "weights")
     if latent.query_rank is not None:
         rank = tokens.outer * latent.query_rank
-        _normed(tape, Stored.whole("query latent", rank), tokens.outer, "query latent", setting)
+        rms_norm(tape, Stored.whole("query latent", rank), tokens.outer, "query latent norm", setting)
+        tape.new("query latent normed", rank, PART, "weights")
     given = Stored(
         "latent and turning", tokens.outer * (latent.kv_rank + latent.rope_dim), tokens.outer * latent.kv_rank
     )
-    _normed(tape, given, tokens.outer, "latent", setting)
+    rms_norm(tape, given, tokens.outer, "latent norm", setting)
     # Rotation saves cosines and sines alone, which the whole stage shares; rotated and plain columns are joined anew.
     query = Stored.whole("query", tokens.inner * heads * part.head_dim)
     keep_attended(tape, query, part)
     tape.keep(query, PART)
     if recomputes(setting):
         tape.new("turned", tokens.inner * latent.rope_dim, PART)
-        tape.keep(Stored.whole("latent normed", tokens.outer * latent.kv_rank), PART)
-        if setting.layout.sequence_parallel and setting.layout.cp > 1:
-            tape.new("latent of all tensor-parallel ranks", tokens.inner * latent.kv_rank, PART)
+        # Under context parallelism it has been gathered over tensor-parallel ranks.
+        held = tokens.inner if setting.layout.cp > 1 else tokens.outer
+        tape.new("latent normed", held * latent.kv_rank, PART)
         return
     _keys_and_values(tape, part, latent, heads, setting)
     keep_scores(tape, query, part, kernel(part, kind, setting), setting)
 
 
-def _normed(tape: Tape, x: Stored, rows: int, name: str, setting: Setting) -> None:
-    """A norm, and its output, which the projection behind it saves."""
-    rms_norm(tape, x, rows, f"{name} norm", setting)
-    tape.new(f"{name} normed", x.own, PART, "weights")
-
-
 def _keys_and_values(tape: Tape, part: Attention, latent: Latent, heads: int, setting: Setting) -> None:
-    """Of all tokens under context parallelism, made of latents that were gathered."""
-    everyone = Tokens.of(setting).all
+    """Of all tokens under context parallelism, made of latents that were gathered; the projection saves its input."""
+    tokens = Tokens.of(setting)
+    everyone = tokens.all
     if setting.layout.cp > 1:
         tape.new("gathered latents", everyone * (latent.kv_rank + latent.rope_dim), PART, "weights")
+    else:
+        tape.new("latent normed", tokens.outer * latent.kv_rank, PART, "weights")
     plain = part.head_dim - latent.rope_dim
     # Values are a view of what was projected.
     tape.new("plain keys and values", everyone * heads * (plain + part.value_dim), PART)

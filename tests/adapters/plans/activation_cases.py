@@ -90,7 +90,13 @@ ALONE += (
     Case("latent bf16, block by block", model="latent", precision="bf16", images=0, trains=DECODER, by_blocks=True),
     Case("latent, attention again", Layout(**AGAIN), model="latent", seq=256, images=0, trains=DECODER),
 )
-PEAKS = [case for case in ALONE if not case.by_blocks and ("vision_tower" not in case.trains or not case.images)]
+PEAKS = [
+    case
+    for case in ALONE
+    if not case.by_blocks and ("vision_tower" not in case.trains or not case.images)
+    # torch's CPU has no fused kernel for values narrower than keys: its moment is not that of a GPU.
+    if case.model != "latent"
+]
 """Settings in which whole steps are followed: what lives for a moment within towers is not planned."""
 TOGETHER = (
     Case("tp2 dense", Layout(tp=2), model="dense"),
@@ -117,7 +123,7 @@ TOGETHER = (
 TOGETHER += (
     Case("latent tp2sp", Layout(**SP), model="latent", seq=192, images=0, trains=DECODER, by_blocks=True),
     Case("latent cp2", Layout(cp=2), model="latent", seq=256, images=0, trains=DECODER, by_blocks=True),
-    Case("latent cp2 tp1, attention again", Layout(cp=2, **AGAIN), model="latent", seq=192, images=0, trains=DECODER),
+    Case("latent cp2, attention again", Layout(cp=2, **AGAIN), model="latent", seq=192, images=0, trains=DECODER),
 )
 
 
