@@ -48,7 +48,7 @@ def _findings(graph: Graph, stored: Collection[str]) -> Iterator[Finding]:
                 message = f"the checkpoint's layers have {fitted.because[path]}. Say {_words(right)}."
                 yield Finding(where, message)
             elif said and not right and path in fitted.reached and path != "ffn.branch_norms":
-                yield Finding(where, f"it asks for tensors that the checkpoint's layers lack. Leave it out.")
+                yield Finding(where, "it asks for tensors that the checkpoint's layers lack. Leave it out.")
 
 
 def _in_memory(name: str) -> str:

@@ -1,14 +1,14 @@
-"""The decoder's section: sizes from fields of the configuration, parts from names of weights and constants of modules."""
+"""The decoder's section: sizes from fields of the configuration, parts from names of weights, constants of modules."""
 
 from typing import Any
 
 from torch import Tensor
 
+from adapters.huggingface.fitting_parts import Fitted, fit
 from adapters.init.draft import Notes, Said
 from adapters.init.fields import Fields, choices, has
 from adapters.init.inspection import TEXT, Inspected
 from adapters.init.norms import norm_weight
-from adapters.huggingface.fitting_parts import Fitted, fit
 from components.language.feed_forward_declaration import FeedForward, Router
 from components.language.gpt_declaration import Attention, DecoderConfig, Layer
 from components.language.rope_declaration import Rope, Scaling
@@ -131,7 +131,7 @@ def _rope(fields: Fields, kind: str, where: str, notes: Notes) -> dict[str, Any]
     section: dict[str, Any] = {}
     scaling: dict[str, Any] = {}
     for name, value in rope.items():
-        key, within = ROPE_NAMES.get(name, name), SCALING_NAMES.get(name, name)
+        key, within = str(ROPE_NAMES.get(name, name)), str(SCALING_NAMES.get(name, name))
         if has(Scaling, within):
             if value is not None:
                 scaling[within] = f"${{{fields.path}.kinds.{kind}.rope.{name}}}"
