@@ -121,5 +121,5 @@ def _evidence(rows: tuple[Row, ...], chosen: dict[str, Any], path: str, names: s
     term = path if value is True else f"{path}={value}"
     for row in rows:
         if term in [each.strip() for each in row.condition.split("&")] and names & set(row.names[0]):
-            return sorted(names & set(row.names[0]))[0]
+            return min(names & set(row.names[0]))
     return "the names of its weights"

@@ -1,4 +1,4 @@
-"""The decoder's section: sizes from fields of the configuration, parts from names of weights and constants of modules."""
+"""The decoder's section: sizes from fields of the configuration, parts from names of weights, constants of modules."""
 
 from typing import Any
 
@@ -131,7 +131,7 @@ def _rope(fields: Fields, kind: str, where: str, notes: Notes) -> dict[str, Any]
     section: dict[str, Any] = {}
     scaling: dict[str, Any] = {}
     for name, value in rope.items():
-        key, within = ROPE_NAMES.get(name, name), SCALING_NAMES.get(name, name)
+        key, within = str(ROPE_NAMES.get(name, name)), str(SCALING_NAMES.get(name, name))
         if has(Scaling, within):
             if value is not None:
                 scaling[within] = f"${{{fields.path}.kinds.{kind}.rope.{name}}}"

@@ -9,14 +9,46 @@ from composer.schema import fields_by_key
 
 # Fields that change nothing of what a decoder computes, or that show in the names of its weights, which are read.
 WITHOUT_EFFECT = frozenset(
-    (
-        "architectures attention_bias attention_dropout bos_token_id chunk_size_feed_forward decoder_sparse_step dropout "
-        "embd_pdrop eos_token_id hidden_dropout id2label initializer_range is_encoder_decoder kinds label2id layer_types "
-        "max_window_layers mlp_bias mlp_layer_types mlp_only_layers model_type num_attention_heads output_attentions "
-        "output_hidden_states output_router_logits pad_token_id pretraining_tp problem_type resid_pdrop return_dict "
-        "rope_parameters router_aux_loss_coef router_jitter_noise tie_word_embeddings tokenizer_class use_cache "
-        "use_qk_norm use_sliding_window"
-    ).split()
+    [
+        "architectures",
+        "attention_bias",
+        "attention_dropout",
+        "bos_token_id",
+        "chunk_size_feed_forward",
+        "decoder_sparse_step",
+        "dropout",
+        "embd_pdrop",
+        "eos_token_id",
+        "hidden_dropout",
+        "id2label",
+        "initializer_range",
+        "is_encoder_decoder",
+        "kinds",
+        "label2id",
+        "layer_types",
+        "max_window_layers",
+        "mlp_bias",
+        "mlp_layer_types",
+        "mlp_only_layers",
+        "model_type",
+        "num_attention_heads",
+        "output_attentions",
+        "output_hidden_states",
+        "output_router_logits",
+        "pad_token_id",
+        "pretraining_tp",
+        "problem_type",
+        "resid_pdrop",
+        "return_dict",
+        "rope_parameters",
+        "router_aux_loss_coef",
+        "router_jitter_noise",
+        "tie_word_embeddings",
+        "tokenizer_class",
+        "use_cache",
+        "use_qk_norm",
+        "use_sliding_window",
+    ]
 )
 NEUTRAL = (None, False, 0, 0.0, 1.0, "", [], {})
 

@@ -1,4 +1,4 @@
-"""How the files of a checkpoint differ from the model in memory: transformers saves the tiny model, and names are read."""
+"""How the files of a checkpoint differ from the model in memory, read off files that transformers saves."""
 
 from pathlib import Path
 from tempfile import TemporaryDirectory

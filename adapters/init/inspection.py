@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 SEED = 0
 TEXT = "text_config"
+DECODER = "language_model"  # the decoder's node in drafts
 
 
 @frozen(eq=False)
@@ -66,7 +67,7 @@ def architecture_of(config: dict[str, Any]) -> str:
             f"transformers {transformers.__version__} has no vision-language model for model_type "
             f"{config.get('model_type')}: a spec stands for one of its classes (hf.architecture)"
         )
-    return str(found.__name__)
+    return str(getattr(found, "__name__", found))
 
 
 def inspect_model(config: dict[str, Any]) -> Inspected:
@@ -90,9 +91,9 @@ def inspect_model(config: dict[str, Any]) -> Inspected:
     size = "model"
     try:
         with torch.device("meta"):
-            whole = cls._from_config(to_hf_config(config), attn_implementation="eager")  # noqa: SLF001
+            whole = cls._from_config(to_hf_config(config), attn_implementation="eager")
         size = "tiny model"
-        model = cls._from_config(to_hf_config(tiny), attn_implementation="eager", dtype=torch.float32)  # noqa: SLF001
+        model = cls._from_config(to_hf_config(tiny), attn_implementation="eager", dtype=torch.float32)
     except Exception as error:
         reason = str(error).strip().splitlines()[0]
         raise InitError(f"{architecture}: no {size} can be made of this configuration: {reason}") from error

@@ -60,7 +60,7 @@ def copy_of(spec: Shipped, config: dict[str, Any], name: str, file: str) -> Draf
     graph = load(spec.path, hf=config)
     text = spec.path.read_text(encoding="utf-8")
     lines = [
-        f"{comment(f'The shipped spec {spec.path.stem}, with the configuration in {file} as its default. It becomes:')}",
+        f"{comment(f'The shipped spec {spec.path.stem}, with {file} as its default configuration. It becomes:')}",
         *(f"#   {line}\n" for line in _sizes(graph)),
         *(f"#   {line}\n" for line in _switches(text, config)),
     ]
@@ -76,7 +76,7 @@ def _sizes(graph: Graph) -> list[str]:
     )
     return [
         f"nodes and the width of what they make: {nodes}",
-        f"decoder: {sizes.num_layers} layers ({kinds}), {sizes.vocab_size} tokens, up to {sizes.max_positions} positions",
+        f"decoder: {sizes.num_layers} layers ({kinds}), {sizes.vocab_size} words, {sizes.max_positions} positions",
     ]
 
 

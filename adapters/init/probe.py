@@ -118,8 +118,8 @@ def probe_decoder(inspected: Inspected, probe: Probe, token: int) -> Placed:
         ProbeError: running fails.
     """
     model: Any = inspected.model
-    pictures = [piece for rows in probe.rows for piece in ([token] * rows, [TEXT_TOKEN] * 2)]
-    ids = torch.tensor([[*[TEXT_TOKEN] * BEFORE, *sum(pictures, []), *range(TEXT_TOKEN, TEXT_TOKEN + AFTER)]])
+    pictures = [each for rows in probe.rows for each in (*[token] * rows, TEXT_TOKEN, TEXT_TOKEN)]
+    ids = torch.tensor([[*[TEXT_TOKEN] * BEFORE, *pictures, *range(TEXT_TOKEN, TEXT_TOKEN + AFTER)]])
     given: dict[str, Any] = {"input_ids": ids, "attention_mask": torch.ones_like(ids), **probe.given}
     if "mm_token_type_ids" in signature(type(model).forward).parameters:
         given["mm_token_type_ids"] = (ids == token).long()

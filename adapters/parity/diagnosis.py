@@ -1,4 +1,4 @@
-"""Which key of the spec to look at when a pair is red: the edges first, in the order of computation, then the layers."""
+"""Which key of the spec to look at when a pair is red: edges first, in the order of computation, then layers."""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any

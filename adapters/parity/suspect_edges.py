@@ -160,8 +160,8 @@ def wrong_masks(graph: "Graph", batch: "Batch", ours: Consumed, oracle: Consumed
                 ("transformers", "the spec") if oracle.masks[kind][row, query, key] else ("the spec", "transformers")
             )
             message = (
-                f"{int(differing.sum())} cells differ. The first: {does} lets position {query} ({words[0]}) see position "
-                f"{key} ({words[1]}), {does_not} does not."
+                f"{int(differing.sum())} cells differ. The first: {does} lets position {query} ({words[0]}) see "
+                f"position {key} ({words[1]}), {does_not} does not."
             )
             yield Suspect(f"{edge_path(graph, edge)}.rules.{kind}", message)
 

@@ -21,7 +21,7 @@ BROKEN = {
     "pack operations in another order": (
         "internvl",
         "edges[2].pack=[{pixel_shuffle: 0.5}]",
-        "edges[2].pack: transformers' projector reads field last_hidden_state of the tower, drop first 1, pixel shuffle",
+        "edges[2].pack: transformers' projector reads field last_hidden_state of the tower, drop first 1, pixel",
     ),
     "another placeholder": ("llava", "tokens.image=200", "tokens.image: transformers' placeholder is "),
     "a scale of embeddings": ("llava", "edges[0].scale=2.0", "edges[0].scale: transformers' embeddings of text are"),
