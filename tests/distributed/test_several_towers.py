@@ -8,7 +8,7 @@ from adapters.prove.layouts.findings import BOUND
 from adapters.prove.layouts.gradient_errors import Part, relative_errors
 from adapters.prove.layouts.job import found_file, read_alone
 from adapters.prove.layouts.launching import launch
-from tests.distributed.towers_cases import CASES, FROZEN, GRAPHS, ITEMS, prepare
+from tests.distributed.towers_cases import CASES, FIXED, FROZEN, GRAPHS, ITEMS, prepare
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +35,7 @@ def test_loss_and_gradients(towers, case):
     right = alone.losses["several"]
     assert all(abs(rank["loss"] - right) <= BOUND * abs(right) for rank in ranks)
     measured = errors([part for rank in ranks for part in rank["parts"]])
-    assert measured.keys() == alone.gradients["several"].keys()
+    assert measured.keys() == alone.gradients["several"].keys() - FIXED
     assert {name: error for name, error in measured.items() if error > BOUND} == {}
 
 
@@ -45,7 +45,7 @@ def test_a_frozen_node_leaves_the_gradients_of_others(towers, case):
     weights = {name: node.weights for name, node in GRAPHS[case.variant]().nodes.items()}
     for node in FROZEN[case.variant]:
         measured = errors([part for rank in ranks for part in rank["frozen"][node]])
-        assert measured.keys() == {name for name in names if not name.startswith(f"{weights[node]}.")}
+        assert measured.keys() == {name for name in names if not name.startswith(f"{weights[node]}.")} - FIXED
         assert {name: error for name, error in measured.items() if error > BOUND} == {}
 
 

@@ -29,6 +29,8 @@ CASES = tuple(
     )
 )
 FROZEN = {"side_by_side": ("siglip", "dinov2", "projector"), "seeing_and_hearing": ("vision", "audio_tower", "hear")}
+FIXED = {"audio.embed_positions.weight"}
+"""What transformers itself keeps from training: sines."""
 LENGTH = 56
 ITEMS = ((2, 1), (1, 0), (0, 2), (0, 0))
 """Pictures and sounds of each row; the last two rows go to the second data-parallel rank."""

@@ -17,6 +17,7 @@ from tests.distributed.towers_cases import CASES, FROZEN
 
 def frozen(case, stages, batches, node, expected):
     """Parts of gradients while one node is frozen: of all others, and right."""
+    trained = [each for stage in stages for each in stage.parameters() if each.requires_grad]
     for stage in stages:
         stage.freeze_selected(node)
     replicas = worker._wrapped(case, stages)
@@ -25,8 +26,8 @@ def frozen(case, stages, batches, node, expected):
         gather_gradients(replica)
     parts = [asdict(part) for stage in stages for part in gradient_parts(stage, expected)]
     unwrap(replicas)
-    for stage in stages:
-        stage.requires_grad_(True)
+    for parameter in trained:
+        parameter.requires_grad_(True)
     return parts
 
 
