@@ -9,8 +9,9 @@ from adapters.init.draft import Notes, Said
 from adapters.init.fields import Fields, choices, has
 from adapters.init.inspection import TEXT, Inspected
 from adapters.init.norms import norm_weight
+from components.language.attention_declaration import Attention
 from components.language.feed_forward_declaration import FeedForward, Router
-from components.language.gpt_declaration import Attention, DecoderConfig, Layer
+from components.language.gpt_declaration import DecoderConfig, Layer
 from components.language.rope_declaration import Rope, Scaling
 
 SIZES = {

@@ -14,8 +14,8 @@ from attrs import frozen
 
 from benchmarks.planner.fused_stack import fewer_copies, fused
 from benchmarks.planner.parameters import NODE, experts_of
+from components.language.attention_declaration import Attention
 from components.language.feed_forward_declaration import Experts
-from components.language.gpt_declaration import Attention
 from components.language.work.attention import core_attention
 from components.language.work.feed_forward import expert_work
 from components.language.work.layer import tensor_parallel

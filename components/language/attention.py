@@ -16,7 +16,7 @@ from megatron.core.transformer.transformer_config import TransformerConfig
 from torch import Tensor, nn
 
 from components.build_error import BuildError
-from components.language.gpt_declaration import Attention
+from components.language.attention_declaration import Attention
 from components.language.norms import ScaleFreeRMSNorm, rms_norm
 from components.language.rotation import rotate
 from components.language.rotation_columns import Columns

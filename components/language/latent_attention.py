@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from components.build_error import BuildError
 from components.language.attention import AttentionHalf
-from components.language.gpt_declaration import Attention
+from components.language.attention_declaration import Attention
 from components.language.norms import rms_norm
 from components.language.replicated_linear import ReplicatedLinear
 from components.language.rotation import rotate

@@ -9,7 +9,7 @@ from composer.finding import Finding
 from composer.ranges import positive, whole
 
 if TYPE_CHECKING:
-    from components.language.gpt_declaration import Attention
+    from components.language.attention_declaration import Attention
 
 
 def _doc(text: str) -> dict[str, str]:

@@ -3,11 +3,12 @@
 Legend: N query heads and G key/value heads on this rank, D head width; see `components.language.attention`.
 """
 
+from components.language.attention_declaration import Attention
 from components.language.costs.core_attention import core_attention
 from components.language.costs.latent_attention import latent_attention
 from components.language.costs.norms import rms_norm, scale_free
 from components.language.costs.tape import Stored, Tape, Tokens
-from components.language.gpt_declaration import Attention, Layer
+from components.language.gpt_declaration import Layer
 from composer.plans.costs import Setting
 
 PART = "attention"

@@ -6,8 +6,8 @@ Legend: Q queries of this rank, S keys, B batch, N query heads and G key/value h
 from typing import Literal
 
 from components.language.attention_blocks import TABLE_PAIRS, capped_block
+from components.language.attention_declaration import Attention
 from components.language.costs.tape import WIDE, Stored, Tape, Tokens
-from components.language.gpt_declaration import Attention
 from composer.plans.costs import Setting
 
 PART = "attention"

@@ -4,10 +4,10 @@ Legend: N heads on this rank, D width of a query and key head, R of its rotating
 latent; see `components.language.latent_attention`.
 """
 
+from components.language.attention_declaration import Attention
 from components.language.costs.core_attention import keep_attended, keep_scores, kernel, recomputes
 from components.language.costs.norms import rms_norm
 from components.language.costs.tape import Stored, Tape, Tokens
-from components.language.gpt_declaration import Attention
 from components.language.latent_declaration import Latent
 from composer.plans.costs import Setting
 

@@ -9,8 +9,9 @@ Source: components/language/core_attention.py, adapters/transformer_engine/causa
 from collections.abc import Iterator
 
 from components.language.attention_blocks import TABLE_PAIRS
+from components.language.attention_declaration import Attention
 from components.language.costs.core_attention import kernel
-from components.language.gpt_declaration import Attention, Layer
+from components.language.gpt_declaration import Layer
 from components.language.work.latent_attention import latent_work
 from components.language.work.operations import linear, norm, python, rotation, scale_free_norm
 from components.language.work.sizes import Tokens

@@ -5,7 +5,7 @@ Source: components/language/latent_attention.py.
 
 from collections.abc import Iterator
 
-from components.language.gpt_declaration import Attention
+from components.language.attention_declaration import Attention
 from components.language.latent_declaration import Latent
 from components.language.work.operations import linear, norm, rotation
 from components.language.work.sizes import Tokens

@@ -2,8 +2,9 @@
 
 from collections.abc import Iterator
 
+from components.language.attention_declaration import Attention
 from components.language.feed_forward_declaration import Experts
-from components.language.gpt_declaration import Attention, Gpt, kind_of
+from components.language.gpt_declaration import Gpt, kind_of
 from components.language.work.attention import attention_work
 from components.language.work.delta_net import delta_net_work, exchanged
 from components.language.work.feed_forward import expert_work, feed_forward_work

@@ -19,8 +19,9 @@ from adapters.huggingface.weight_plan import slots
 from adapters.huggingface.weight_rows import holds, parse
 from adapters.huggingface.weight_table import DECODER, LAYER
 from components.hf_config import to_hf_config
+from components.language.attention_declaration import Attention
 from components.language.feed_forward_declaration import Dense, Experts, FeedForward
-from components.language.gpt_declaration import Attention, Layer
+from components.language.gpt_declaration import Layer
 from components.language.rope_declaration import Rope
 from composer import load
 from composer.edges.share import ShareEdge

@@ -17,9 +17,10 @@ from transformers.models.qwen3_vl.modeling_qwen3_vl import Qwen3VLTextRotaryEmbe
 
 from adapters.parity.oracle import build_oracle
 from components.fusion.rotary import rotation
+from components.language.attention_declaration import Attention
 from components.language.feed_forward_declaration import Dense, FeedForward
 from components.language.frequencies import inverse_frequencies, rotation_table
-from components.language.gpt_declaration import Attention, DecoderConfig, Gpt, Layer, Layers
+from components.language.gpt_declaration import DecoderConfig, Gpt, Layer, Layers
 from components.language.rope_declaration import Rope, Scaling, section_axes
 from components.language.rotation import rotate
 from components.language.rotation_columns import Columns, rotation_columns

@@ -12,8 +12,8 @@ from transformers.models.deepseek_v3.modeling_deepseek_v3 import DeepseekV3Atten
 from adapters.megatron import runtime
 from components.fusion.mask_metadata import MetadataLayout
 from components.language import core_attention
+from components.language.attention_declaration import Attention
 from components.language.core_attention import DenseMasks, MaskedAttention
-from components.language.gpt_declaration import Attention
 from components.language.latent_attention import LatentAttention
 from components.language.latent_declaration import Latent
 from components.language.rotation_columns import Columns
