@@ -17,6 +17,7 @@ from adapters.megatron import ComposedModel
 from adapters.megatron.parameter_names import canonical_names
 from components.language.attention import AttentionHalf
 from components.language.delta_net import GatedDeltaNet
+from components.language.shared_gate import SharedGate
 from composer.graph import Graph
 from composer.plans.inventory import Parameter, Part
 
@@ -27,6 +28,7 @@ DECODER_PARTS: tuple[tuple[type[nn.Module], Part], ...] = (
     (AttentionHalf, "attention"),
     (GatedDeltaNet, "attention"),
     (Router, "router"),
+    (SharedGate, "router"),
     (MoELayer, "experts"),
     (MLP, "dense"),
 )

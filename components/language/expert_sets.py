@@ -1,6 +1,7 @@
 """Several sets of experts, of which each token passes one. Legend: L tokens per row on this rank, B batch, H hidden."""
 
 import copy
+from typing import Any
 
 import torch
 from attrs import frozen
@@ -38,6 +39,19 @@ class ExpertSets(nn.ModuleDict):
         """For Megatron-Core's log of load balancing."""
         for branch in self.values():
             branch.set_layer_number(layer_number)  # type: ignore[operator]
+
+    def sharded_state_dict(
+        self,
+        prefix: str = "",
+        sharded_offsets: tuple[tuple[int, int, int], ...] = (),
+        metadata: dict[str, Any] | None = None,
+    ) -> dict[str, Any]:
+        """Megatron-Core's of every set: it takes the tensors of a module without this method for the same everywhere."""
+        found: dict[str, Any] = {}
+        for name, branch in self.items():
+            assert isinstance(branch, ExpertBranch)
+            found |= branch.sharded_state_dict(f"{prefix}{name}.", sharded_offsets, metadata)
+        return found
 
 
 def mixed(branches: list[ExpertBranch], expert_input: Tensor, router_input: Tensor, chosen: Tensor) -> Tensor:

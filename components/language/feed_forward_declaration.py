@@ -128,6 +128,8 @@ def check_feed_forward(ffn: FeedForward, path: str) -> Iterator[Finding]:
     """Branches, and within each sizes that fit."""
     if ffn.is_empty:
         yield Finding(path, "neither dense nor experts is given: a layer has at least one of them.")
+    elif not ffn.branch_norms and (ffn.dense is None or ffn.experts is None):
+        yield Finding(f"{path}.branch_norms", "it has no effect with one branch: dense and experts have such norms.")
     if ffn.dense:
         yield from whole(f"{path}.dense.intermediate_size", ffn.dense.intermediate_size)
     if ffn.experts:

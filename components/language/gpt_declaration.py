@@ -306,6 +306,8 @@ def _feed_forwards(config: Gpt) -> Iterator[Finding]:
     layers = config.layers
     for path, ffn in layers.feed_forwards.items():
         yield from check_feed_forward(ffn, path)
+    if config.transposed_experts and not has_experts(config):
+        yield Finding("transposed_experts", "it has no effect: no layer has experts.")
     if layers.ffn_order is None:
         if layers.ffns:
             yield Finding("layers.ffns", "it has no effect without ffn_order, which says the one of each layer.")

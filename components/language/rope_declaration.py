@@ -188,6 +188,8 @@ def _scaling(rope: Rope, path: str) -> Iterator[Finding]:
             yield Finding(f"{path}.scaling.{name}", f"has no effect with type {rope.type}.")
     if scaling.scale_scores and rope.type == "yarn" and not scaling.mscale_all_dim:
         yield Finding(f"{path}.scaling.scale_scores", "has no effect without mscale_all_dim: the factor would be 1.")
+    if scaling.mscale is not None and rope.type == "yarn" and not scaling.mscale_all_dim:
+        yield Finding(f"{path}.scaling.mscale", "has no effect without mscale_all_dim.")
     for name in ("factor", "low_freq_factor", "high_freq_factor", "beta_fast", "beta_slow", "attention_factor"):
         yield from positive(f"{path}.scaling.{name}", getattr(scaling, name))
     if scaling.original_max_positions is not None:

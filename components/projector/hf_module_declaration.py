@@ -80,6 +80,9 @@ def check(config: HfModule) -> Iterator[Finding]:
         yield from whole("rows", config.rows)
         if config.pool != 1:
             yield Finding("pool", "rows says how many rows an item gets ({0}): leave pool out.", ("rows",))
+        if config.pool_frames is not None:
+            message = "rows says how many rows an item gets ({0}): leave pool_frames out."
+            yield Finding("pool_frames", message, ("rows",))
     if config.reads == "squares" and config.pool == 1:
         yield Finding("reads", "squares go with pool, which says how large they are.")
     if (frames := config.pool_frames) is not None:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Literal
 
-from attrs import field, frozen
+from attrs import field, fields, frozen
 
 from composer.finding import Finding
 from composer.ranges import whole
@@ -39,6 +39,8 @@ def check(config: Mlp) -> Iterator[Finding]:
     yield from whole("in_dim", config.in_dim)
     yield from whole("out_dim", config.out_dim)
     yield from whole("depth", config.depth)
+    if config.depth == 1 and config.activation != fields(Mlp).activation.default:
+        yield Finding("activation", "it has no effect with one linear layer ({0}): it stands between two.", ("depth",))
 
 
 MLP = Component(

@@ -6,6 +6,8 @@ from tests.parity.shipped_spec import tiny_graph, tiny_of
 VARIANTS = {"experts": 0, "dense": 1}
 FAMILIES = {"latent": "kimi_k25"}
 """Other specs by the part that no variant above has: they are proved in the same launches, in a few layouts each."""
+STORED = {"expert_sets": "ernie4_5_vl_moe", "delta_net": "qwen3_5_moe", "tiles": "llava_next", **FAMILIES}
+"""Specs by the part that stores tensors in a way of its own."""
 EACH_EXPERT = "each_expert"
 """Another spec, whose files hold every expert's tensors by themselves."""
 # Full layers of the tiny model have a single key/value head otherwise.
@@ -19,6 +21,6 @@ HEADS = (
 def tiny(variant: str) -> Graph:
     if variant == EACH_EXPERT:
         return tiny_of("internvl", "internvl_qwen3_moe", ranks=2)
-    if variant in FAMILIES:
-        return tiny_of(FAMILIES[variant], ranks=2)
+    if variant in STORED:
+        return tiny_of(STORED[variant], ranks=2)
     return tiny_graph(VARIANTS[variant], HEADS)

@@ -11,6 +11,7 @@ from transformers import (
     Qwen3MoeForCausalLM,
 )
 
+from adapters.huggingface.checkpoint_error import CheckpointError
 from adapters.huggingface.config import plain
 from adapters.huggingface.weight_map import is_tied, weight_map
 from adapters.huggingface.weight_operations import MergeHeads
@@ -158,3 +159,14 @@ def test_experts_in_one_kernel_are_the_same_tensors_under_other_names(experts):
     assert renamed[f"{layer}.local_experts.3.linear_fc1.weight"] == f"{layer}.linear_fc1.weight3"
     assert renamed[f"{layer}.local_experts.2.linear_fc2.weight"] == f"{layer}.linear_fc2.weight2"
     assert all(new == old for old, new in renamed.items() if ".experts.experts." not in old)
+
+
+def test_a_beginning_of_names_that_the_table_lacks_is_an_error():
+    spec = SPEC.with_name("glm4v_moe.yaml")
+    graph = load(spec)
+    decoder = graph.decoder()
+    config = evolve(decoder.config, names={**decoder.config.names, "mlp.sharred_expert": "mlp.shared"})
+    wrong = evolve(graph, nodes={**graph.nodes, decoder.name: evolve(decoder, config=config)})
+    with pytest.raises(CheckpointError, match=r"begins with 'mlp.sharred_expert'. Did you mean 'mlp.shared_expert'\?"):
+        weight_map(wrong, ())
+    assert weight_map(graph, ())

@@ -8,16 +8,17 @@ from unittest import mock
 
 import pytest
 import torch
+from megatron.core.dist_checkpointing.mapping import ShardedTensor
 
 from adapters.checkpoint_folder import complete, name_of
 from adapters.huggingface.checkpoint_error import CheckpointError
-from adapters.megatron import build, checkpoint
+from adapters.megatron import build, checkpoint, runtime
 from adapters.megatron.optimizer import make_optimizer
 from adapters.megatron.schedule import data_parallel
 from adapters.training.settings import Stage, Training
 from adapters.training.stages import freeze_all_but
 from tests.adapters.megatron.checkpoint_saver import Saver
-from tests.parity.shipped_spec import tiny_graph
+from tests.parity.shipped_spec import tiny_graph, tiny_of
 
 KINDS = {
     "plain": {},
@@ -197,3 +198,14 @@ def test_a_writer_that_dies_leaves_no_checkpoint_and_is_told(tmp_path):
     saver.save(tmp_path, 2, asynchronous=True)
     assert checkpoint.finish_save()
     assert sorted(path.name for path in tmp_path.iterdir()) == [name_of(1), name_of(2)]
+
+
+def test_experts_of_every_set_are_stored_as_those_of_the_first():
+    with runtime.layout():
+        model = build(tiny_of("ernie4_5_vl_moe"))
+        stored = model.sharded_state_dict(metadata={"non_homogeneous_layers": True})
+    shapes = {tensor.key: tensor.global_shape for tensor in stored.values() if isinstance(tensor, ShardedTensor)}
+    first = {name for name in shapes if ".mlp.experts." in name}
+    others = {name.replace("expert_sets.vision_moe", "experts") for name in shapes if ".mlp.expert_sets." in name}
+    assert first
+    assert others == first

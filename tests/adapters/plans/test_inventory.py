@@ -9,7 +9,7 @@ import pytest
 from adapters.megatron import build, runtime
 from adapters.plans import inventory_file
 from adapters.plans.inventory import cached_at, inventory
-from tests.parity.shipped_spec import SPEC
+from tests.parity.shipped_spec import SPEC, tiny_of
 
 PARTS = {
     "vision_tower.patch_embedder.input_proj.weight": "tower",
@@ -55,6 +55,12 @@ def test_what_each_parameter_belongs_to(experts_graph):
     assert {name: by_name[name].part for name in PARTS} == PARTS
     head = [each.name for each in inventory(untied(experts_graph)).parameters if each.part == "head"]
     assert head == ["language_model.output_layer.weight"]
+
+
+@pytest.mark.parametrize("name", ["qwen3_5_moe", "kimi_k25", "ernie4_5_vl_moe"])
+def test_nothing_in_a_layer_belongs_to_the_head(name):
+    parts = {each.name: each.part for each in inventory(tiny_of(name)).parameters if each.layer is not None}
+    assert [name for name, part in parts.items() if part in ("head", "embeddings")] == []
 
 
 def test_layers_experts_and_splits(experts_graph):
