@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import ClassVar, Literal
 
-from attrs import field, frozen
+from attrs import field, fields, frozen
 
 from composer.edges.edge import Edge, Site
 from composer.finding import Finding
@@ -94,6 +94,8 @@ class PositionEdge(Edge):
             yield from whole(f"{path}.merge", grids.merge)
             yield from whole(f"{path}.merge_frames", grids.merge_frames)
             yield from positive(f"{path}.time_step", grids.time_step)
+            if grids.frames == "apart":
+                yield from _one_by_one(grids, path)
 
     def _fits(self, site: Site) -> Iterator[Finding]:
         """As many axes as the decoder rotates by."""
@@ -108,3 +110,10 @@ class PositionEdge(Edge):
         elif self.rule == "grids" and site.target_shape is not None and not by_axes:
             message = f"no layer kind of {self.target.owner} rotates by height and width. Give its rope sections."
             yield Finding(f"{site.path}.rule", message)
+
+
+def _one_by_one(grids: Grids, path: str) -> Iterator[Finding]:
+    """Frames apart stand at one time each, one patch deep."""
+    for key in ("merge_frames", "time_step", "seconds_in"):
+        if getattr(grids, key) != getattr(fields(Grids), key).default:
+            yield Finding(f"{path}.{key}", "has no effect with frames apart ({0}).", (f"{path}.frames",))
