@@ -1,4 +1,4 @@
-"""Levels from inside a tower under layouts: early ones stay on the first stage, late ones travel from stage to stage."""
+"""Levels from inside a tower under layouts: early ones stay on the first stage, late ones travel between stages."""
 
 from pathlib import Path
 

@@ -65,7 +65,7 @@ WRONG = {
     "another activation": ("compose_your_own", ("nodes.projector.activation=relu",)),
     "norms of queries and keys": (
         "llama4",
-        tuple(f"nodes.language_model.layers.kinds.chunked_attention.attention.{one}_norm=scale_free" for one in "qk"),
+        tuple(f"nodes.language_model.layers.every.attention.{one}_norm=scale_free" for one in "qk"),
     ),
     "queries of one size": ("llama4", ("nodes.language_model.layers.kinds.full_attention.attention.temperature=null",)),
     "weights on what experts make": (
@@ -147,7 +147,7 @@ def test_positions_may_be_given_with_and_without_a_row_for_text():
             assert torch.equal(given, mine)
         moved = pair.ours(batch.input_ids, batch.attention_mask, index.flip(0), **batch.features)
         assert not torch.allclose(moved, mine)
-        with pytest.raises(ArgumentError, match="position_ids is .* it must be"):
+        with pytest.raises(ArgumentError, match=r"position_ids is .* it must be"):
             pair.ours(batch.input_ids, batch.attention_mask, index[:2], **batch.features)
 
 
