@@ -1,4 +1,4 @@
-"""Levels from inside a tower under layouts: early ones stay on the first stage, late ones travel from stage to stage."""
+"""Levels of a tower under layouts: early ones stay on the first stage, late ones travel from stage to stage."""
 
 from pathlib import Path
 

@@ -147,7 +147,7 @@ def test_positions_may_be_given_with_and_without_a_row_for_text():
             assert torch.equal(given, mine)
         moved = pair.ours(batch.input_ids, batch.attention_mask, index.flip(0), **batch.features)
         assert not torch.allclose(moved, mine)
-        with pytest.raises(ArgumentError, match="position_ids is .* it must be"):
+        with pytest.raises(ArgumentError, match=r"position_ids is .* it must be"):
             pair.ours(batch.input_ids, batch.attention_mask, index[:2], **batch.features)
 
 
