@@ -74,7 +74,7 @@ bench: $(STAMP) ## the composed model beside the same modules wired by hand; a s
 	$(BIN)/python benchmarks/large_spec.py
 
 docs: $(STAMP) ## write the generated pages
-	$(BIN)/python docs/generate.py
+	$(BIN)/python -m docs.generate
 
 lock: $(STAMP) ## write constraints.txt from what is installed now
 	$(BIN)/python -m pip freeze --all --exclude-editable --exclude vlm-composer > constraints.new

@@ -12,12 +12,13 @@ from typing import Any, Literal, TypeAliasType, Union, get_args, get_origin
 import attrs
 
 from adapters.training.settings import Training
-from composer import load, masks
+from composer import load
 from composer.edges import KINDS, Ref
 from composer.registry import components
 from composer.schema import Document, HfDocument, InputDocument, NodeDocument, fields_by_key, merged_keys
 from composer.stages import FreezeStage
 from composer.views import to_svg
+from docs.usage import SPECS, TERMS, said, sayable
 
 HERE = Path(__file__).parent
 NAMES = {
@@ -28,18 +29,6 @@ NAMES = {
     Any: "anything",
     types.NoneType: "null",
     Ref: "reference",
-}
-TERMS = {
-    "causal": masks.Causal,
-    "bidirectional": masks.Bidirectional,
-    "window(size)": masks.Window,
-    "chunk(size)": masks.Chunk,
-    "same_run(token, ...)": masks.SameRun,
-    "same_document": masks.SameDocument,
-    "prefix(token)": masks.Prefix,
-    "~a": masks.Not,
-    "a & b": masks.And,
-    "a | b": masks.Or,
 }
 # Sections with a heading of their own further down the page.
 LATER = {
@@ -66,16 +55,41 @@ is text, `1e-4` is a number, `on` is text.
   (`--set hf.x.y=value`). The value is read as YAML.
 """
 
+USAGE = """\
+# Who says what
+
+Written by `make docs` from the classes that specs are read into and from the {count} shipped specs; do not edit.
+
+Edge kinds with their options (`data.pack` holds the pack operations, `position.rule` the position rules), mask terms,
+components with their options, and the decoder's parts. Listed is what has a default or a choice: what every spec must
+say is not, nor are words for "nothing is done". A spec counts with all configurations that it names; an option counts
+where its value is not the default. Why what no spec or one spec says is there:
+[0024](decisions/0024-smallness-of-the-language.md).
+"""
+
 
 def files() -> dict[str, str]:
     """Every generated file, by its name in this folder."""
     picture = to_svg(load(HERE.parent / "specs" / "gemma4_vl.yaml"))
-    return {"spec-reference.md": page(), "gemma4_vl.svg": picture.rstrip("\n") + "\n"}
+    return {"spec-reference.md": page(), "who-says-what.md": usage(), "gemma4_vl.svg": picture.rstrip("\n") + "\n"}
 
 
 def page() -> str:
     """The whole page."""
     return "\n".join([HEAD, *document(), *edges(), *mask_rules(), *nodes(), *settings()]).rstrip() + "\n"
+
+
+def usage() -> str:
+    """What the language can say, with the specs that say it."""
+    rows = [f"| `{cell(name)}` | {users(said().get(name, ()))} |" for name in sayable()]
+    return "\n".join([USAGE.format(count=len(SPECS)), "| what | specs |\n|---|---|", *rows]) + "\n"
+
+
+def users(specs: tuple[str, ...]) -> str:
+    """Names of specs; those of most would say nothing."""
+    if len(specs) == len(SPECS):
+        return "all"
+    return ", ".join(specs) or "none"
 
 
 def document() -> Iterator[str]:

@@ -8,14 +8,15 @@ import torch
 
 from adapters.megatron import build, runtime
 from composer import SpecError, load, masks
-from docs.generate import TERMS, files
+from docs.generate import files
+from docs.usage import TERMS
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 LINK = re.compile(r"\[[^\]]*\]\((?!https?:)([^)\s]+)\)")
 
 
-@pytest.mark.parametrize("name", ["spec-reference.md", "gemma4_vl.svg"])
+@pytest.mark.parametrize("name", ["spec-reference.md", "who-says-what.md", "gemma4_vl.svg"])
 def test_what_is_generated_is_up_to_date(name: str) -> None:
     assert (ROOT / "docs" / name).read_text(encoding="utf-8") == files()[name], "run `make docs`"
 
@@ -74,3 +75,16 @@ def test_the_first_spec_has_the_error_it_speaks_of(first_spec: Path) -> None:
         load(first_spec, overrides=["nodes.projector.out_dim=96"])
     assert "96" in str(error.value)
     assert "128" in str(error.value)
+
+
+@pytest.mark.parametrize("spec", sorted((ROOT / "specs").glob("*.yaml")), ids=lambda path: path.stem)
+def test_the_families_table_agrees_with_specs_and_cards(spec: Path) -> None:
+    """Lines of the spec, and the largest errors of its parity card."""
+    table = (ROOT / "README.md").read_text(encoding="utf-8").partition("## Families")[2]
+    (row,) = re.findall(rf"^\| \[`{spec.stem}`\]\(.*$", table, re.MULTILINE)
+    card = (ROOT / "docs" / "models" / f"{spec.stem}.md").read_text(encoding="utf-8")
+    variants = [line.split(" | ") for line in card.splitlines() if re.match(r"\| [^|]+ \| [\d,]+ \| ", line)]
+    logits = max((cells[4] for cells in variants), key=float)
+    gradients = max((cells[7].split()[0] for cells in variants), key=float)
+    said = [cell.strip() for cell in row.split("|")]
+    assert (said[3], said[5], said[6]) == (str(len(spec.read_text().splitlines())), logits, gradients)

@@ -11,9 +11,10 @@ ROOT = Path(__file__).resolve().parents[2]
 
 def doctor() -> int:
     """Say what is installed and what can run here. Exit status 1 if something required is missing."""
-    from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
+
+    from adapters.screen import screen
 
     findings = [python_finding(), *package_findings(), *name_findings(ROOT)]
     table = Table("", "what", "wanted", "found", "", box=None, pad_edge=False, header_style="bold")
@@ -22,7 +23,7 @@ def doctor() -> int:
     table.add_section()
     for name, answer, note in abilities():
         table.add_row("[green]✓[/]" if answer else "[dim]–[/]", name, "", "yes" if answer else "no", escape(note))
-    console = Console()
+    console = screen()
     console.print(table)
     broken = [finding for finding in findings if finding.required and not finding.fine]
     if broken:

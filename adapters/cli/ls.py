@@ -6,14 +6,15 @@ from composer import Graph, load
 
 def ls() -> None:
     """List the shipped specs: name, description, and the size that the default configuration gives."""
-    from rich.console import Console
     from rich.table import Table
+
+    from adapters.screen import screen
 
     table = Table("name", "description", "default", box=None, pad_edge=False, header_style="bold")
     for name, path in shipped_specs().items():
         graph = load(path)
         table.add_row(name, graph.description, size(graph))
-    Console().print(table)
+    screen().print(table)
 
 
 def size(graph: Graph) -> str:

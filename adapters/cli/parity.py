@@ -24,11 +24,10 @@ def parity(
     """
     files = spec_files(specs, hf)
     quiet()
-    from rich.console import Console
-
     from adapters import parity as comparison
+    from adapters.screen import screen
 
-    console = Console()
+    console = screen()
 
     def compare(file: Path) -> int:
         with console.status("building") as status:

@@ -97,11 +97,10 @@ def make_plan(
 
 
 def _print_tables(graph: "Graph", plan: "FreezePlan") -> None:
-    from rich.console import Console
-
+    from adapters.screen import screen
     from composer.views.freeze_table import CAPTION, stage_table
 
-    console = Console()
+    console = screen()
     console.print(f"[bold]{graph.name}[/]  content {plan.model.hash}, {plan.precision}")
     for stage in plan.stages:
         console.print()

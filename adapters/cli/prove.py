@@ -51,12 +51,11 @@ def _under_layouts(files: list[Path], hf: Any, overrides: list[str], seed: int, 
 
     layouts = parse_layouts(EVERY_LAYOUT if text == "all" else text)
     quiet()
-    from rich.console import Console
-
     from adapters.prove.layouts.report import print_report, write_page
     from adapters.prove.layouts.running import run
+    from adapters.screen import screen
 
-    console = Console()
+    console = screen()
     reports = run(files, layouts, hf, overrides, seed=seed, progress=lambda text: console.print(text, style="dim"))
     for report in reports:
         print_report(report, console)

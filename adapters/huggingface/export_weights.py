@@ -122,7 +122,7 @@ def _write(graph: Graph, shards: dict[str, Shard], held: Held, ranks: Ranks, tar
 
 def _write_config(graph: Graph, shards: dict[str, Shard], folder: Path) -> None:
     config = to_hf_config(graph.hf_config)
-    config.architectures = [graph.architecture]
+    config.architectures = [str(graph.architecture)]
     dtypes = Counter(planned.dtype for shard in shards.values() for planned in shard.values())
     ((config.dtype, _),) = dtypes.most_common(1)
     config.save_pretrained(folder)

@@ -61,7 +61,7 @@ def _said(part: Any, path: str) -> str | bool:
     value = part
     for name in path.split("."):
         value = getattr(value, name, None)
-    return value if isinstance(value, str | bool) and value != "none" else bool(value not in (None, "none"))
+    return value if isinstance(value, str | bool) and value != "none" else bool(value not in (None, "none", {}, ()))
 
 
 def _words(value: str | bool) -> str:

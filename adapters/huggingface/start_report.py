@@ -4,6 +4,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from adapters.huggingface.start import NodeStart, Start
+from adapters.screen import screen
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -32,10 +33,9 @@ def _plain_node(node: NodeStart) -> dict[str, Any]:
 
 def print_report(start: Start, console: "Console | None" = None) -> None:
     """Counts by node, and what no node takes, by the beginnings of names."""
-    from rich.console import Console
     from rich.table import Table
 
-    console = console or Console()
+    console = console or screen()
     table = Table("node", "from", "reused", "re-initialised", "unused there")
     for each in start.nodes:
         fresh = f"{len(each.fresh)} tensors" if each.fresh else _rows(each)

@@ -9,6 +9,7 @@ from attrs import field, frozen
 from torch import Tensor
 
 from adapters.parity.states import keeps_states
+from adapters.screen import screen
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -173,9 +174,7 @@ class ParityReport:
 
     def print(self, console: "Console | None" = None) -> None:
         """The table, then what is wrong."""
-        from rich.console import Console
-
-        console = console or Console()
+        console = console or screen()
         console.print(self.table())
         for variant in self.variants:
             for line in variant.failures():

@@ -6,8 +6,8 @@ so that a cast to float32 counts as two elements.
 """
 
 from collections.abc import Iterable
+from fractions import Fraction
 
-import numpy as np
 import torch
 from attrs import frozen
 from torch import Tensor, nn
@@ -120,20 +120,27 @@ def fit(what: str, rows: list[float], values: list[float]) -> Polynomial:
     Raises:
         UnfitCostsError: it does not.
     """
-    if len(set(rows)) == 1:
-        coefficients = [values[0], 0.0, 0.0]
-    else:
-        scale = max(rows)
-        powers = np.vander(np.array(rows[:-1]) / scale, increasing=True)
-        solved = np.linalg.solve(powers, np.array(values[:-1]))
-        # What is below rounding of the largest value is nothing.
-        exact = [float(each) if abs(each) > 1e-9 * max(map(abs, values)) else 0.0 for each in solved]
-        coefficients = [each / scale**power for power, each in enumerate(exact)]
+    coefficients = [values[0], 0.0, 0.0] if len(set(rows)) == 1 else _through(rows[:-1], values[:-1])
     polynomial = Polynomial(*coefficients)
     off = abs(polynomial(rows[-1]) - values[-1])
     if off > TOLERANCE * abs(values[-1]):
         raise UnfitCostsError(f"{what} is no polynomial of its rows: {off / abs(values[-1]):.1%} off at {rows[-1]:g}")
     return polynomial
+
+
+def _through(places: list[float], values: list[float]) -> list[float]:
+    """Coefficients, constant first, by divided differences in fractions: counts that are whole numbers stay whole."""
+    xs, differences = [Fraction(each) for each in places], [Fraction(each) for each in values]
+    for order in range(1, len(xs)):
+        for place in range(len(xs) - 1, order - 1, -1):
+            rise = differences[place] - differences[place - 1]
+            differences[place] = rise / (xs[place] - xs[place - order])
+    found = [Fraction(0)] * len(xs)
+    for x, difference in zip(reversed(xs), reversed(differences), strict=True):
+        # What was found times (r - x), and the difference.
+        found = [lower - x * own for lower, own in zip([Fraction(0), *found], found, strict=False)]
+        found[0] += difference
+    return [float(each) for each in found]
 
 
 def _refuse(_: Tensor) -> Tensor:

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING
 
 from attrs import frozen
 
+from adapters.screen import screen
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -68,10 +70,9 @@ class ProveReport:
 
     def print(self, console: "Console | None" = None) -> None:
         """Two tables, then what is wrong."""
-        from rich.console import Console
         from rich.table import Table
 
-        console = console or Console()
+        console = console or screen()
         table = Table(title=f"{self.spec}: who changes with a feature row", title_justify="left")
         table.add_column("one layer alone", no_wrap=True)
         for heading in ("rows", "earlier in run", "text after", "text before", "others ≤"):

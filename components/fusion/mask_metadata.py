@@ -152,7 +152,8 @@ class MetadataLayout:
         rows += [_run_ids(_is_any(input_ids, ids), document) for ids in self.runs]
         rows += [_prefix_ids(input_ids == token, document) for token in self.prefixes]
         if self.sets:
-            rows.append(sum(_is_any(input_ids, ids) * number for number, ids in enumerate(self.sets, start=1)))
+            numbers = [_is_any(input_ids, ids) * number for number, ids in enumerate(self.sets, start=1)]
+            rows.append(torch.stack(numbers).sum(0))
         metadata = torch.stack([row.to(torch.int32) for row in rows], dim=1)
         metadata = metadata if rank_order is None else metadata[:, :, rank_order]
         if not self.injected:

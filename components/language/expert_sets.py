@@ -46,7 +46,7 @@ class ExpertSets(nn.ModuleDict):
         sharded_offsets: tuple[tuple[int, int, int], ...] = (),
         metadata: dict[str, Any] | None = None,
     ) -> dict[str, Any]:
-        """Megatron-Core's of every set: a module without this method would be taken for the same on every rank."""
+        """Megatron-Core's of every set: tensors of a module without this method count as the same everywhere."""
         found: dict[str, Any] = {}
         for name, branch in self.items():
             assert isinstance(branch, ExpertBranch)

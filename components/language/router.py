@@ -58,7 +58,7 @@ class PartRouter(TopKRouter):
         return self
 
     def gating(self, input: Tensor) -> Tensor:  # noqa: A002 (Megatron-Core's name)
-        """[S, B, H] to logits [S, B, E]; a set of experts may have no tokens: Megatron-Core cannot infer that shape."""
+        """[S, B, H] to logits [S, B, E]; a set may have no tokens, whose shape Megatron-Core cannot infer."""
         if input.numel():
             logits: Tensor = super().gating(input)
             return logits

@@ -15,7 +15,7 @@ HF = TEXT.replace("image: 7", "image: ${hf.image}") + "hf: {architecture: A, con
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
 @pytest.mark.parametrize("origin", [False, True])
 def test_dumps_load_to_the_same_graph(path, origin: bool) -> None:
-    graph = load(path, overrides=["hf.text_config.hidden_size=64"])
+    graph = load(path, overrides=["hf.text_config.vocab_size=300000"])
     again = loads(dump(graph, origin=origin))
     assert again == graph
     assert dump(again) == dump(graph)

@@ -125,6 +125,7 @@ def test_json_has_ports_fields_and_order(model: Graph) -> None:
         "at": ["image"],
         "mode": "replace",
         "interrupted": False,
+        "of": None,
     }
     assert data["edges"][5]["rules"]["local"] == "(causal | same_run(image)) & window(64)"
 

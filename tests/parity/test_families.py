@@ -65,7 +65,7 @@ WRONG = {
     "another activation": ("compose_your_own", ("nodes.projector.activation=relu",)),
     "norms of queries and keys": (
         "llama4",
-        tuple(f"nodes.language_model.layers.kinds.chunked_attention.attention.{one}_norm=scale_free" for one in "qk"),
+        tuple(f"nodes.language_model.layers.every.attention.{one}_norm=scale_free" for one in "qk"),
     ),
     "queries of one size": ("llama4", ("nodes.language_model.layers.kinds.full_attention.attention.temperature=null",)),
     "weights on what experts make": (

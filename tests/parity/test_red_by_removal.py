@@ -208,8 +208,8 @@ def test_normed_keys_are_not_values(dense):
     heads = attention._heads
 
     def normed(hidden_states):
-        query, key, _ = heads(hidden_states)
-        return query, key, attention.k_norm(key)
+        query, gate, key, _ = heads(hidden_states)
+        return query, gate, key, attention.k_norm(key)
 
     with replaced(attention, "_heads", normed):
         assert error(dense) > LOGITS_BOUND

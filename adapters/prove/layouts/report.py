@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from adapters.prove.layouts.findings import BOUND, BatchProof, LayoutProof
 from adapters.prove.layouts.running import LayoutsReport
+from adapters.screen import screen
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -27,10 +28,9 @@ schedules, wrappers or packing. Bound for the loss and for every gradient: {boun
 
 def print_report(report: LayoutsReport, console: "Console | None" = None) -> None:
     """A line for each model and layout, then everything that is wrong."""
-    from rich.console import Console
     from rich.table import Table
 
-    console = console or Console()
+    console = console or screen()
     table = Table(title=f"{report.spec}: against one rank", title_justify="left")
     for heading in ("model", "layout"):
         table.add_column(heading, no_wrap=True)

@@ -8,6 +8,7 @@ import pytest
 from adapters.cli import app
 from adapters.cli.arguments import shipped_specs
 from adapters.cli.failure import UsageError
+from composer.suggestion import suggestion
 
 Run = Callable[..., object]
 
@@ -24,7 +25,7 @@ def test_a_file_that_is_not_there(run: Run) -> None:
 def test_a_name_like_no_other(run: Run) -> None:
     outcome = run("validate", "zzz")
     assert outcome.status == 2
-    assert f"Known: {', '.join(sorted(shipped_specs()))}." in outcome.err
+    assert suggestion("zzz", sorted(shipped_specs())) in outcome.err
 
 
 def test_a_directory_is_no_spec(run: Run, tmp_path: Path) -> None:

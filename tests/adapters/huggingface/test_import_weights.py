@@ -113,7 +113,8 @@ def test_all_that_does_not_fit_is_said_at_once_and_nothing_is_written(experts, c
     with pytest.raises(CheckpointError) as error:
         import_weights(model, directory)
     experts_name = "language_model.decoder.layers.1.mlp.experts.experts.local_experts.0.linear_fc2.weight and 3 more"
-    assert set(error.value.problems) == {
+    said = {problem for problem in error.value.problems if not problem.startswith("look at ")}
+    assert said == {
         "missing: model.language_model.layers.0.layer_scalar [1] (for language_model.decoder.layers.0.output_scale)",
         f"missing: model.language_model.layers.1.experts.down_proj [4, 48, 40] (for {experts_name})",
         "surplus: model.audio_tower.weight [2, 3]",
@@ -122,7 +123,7 @@ def test_all_that_does_not_fit_is_said_at_once_and_nothing_is_written(experts, c
         f"shape: model.language_model.norm.weight: expected [48], found [1, 48] (for {FINAL_NORM})",
         f"dtype: model.embed_vision.embedding_projection.weight is I8: {QUANTIZED}",
     }
-    assert str(error.value).startswith(f"{directory}: 7 problems\n  ")
+    assert str(error.value).startswith(f"{directory}: {len(error.value.problems)} problems\n  ")
     after = composed_tensors(model)
     assert all(torch.equal(before[name], after[name]) for name in before)
 
