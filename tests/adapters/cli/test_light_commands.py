@@ -20,7 +20,7 @@ def test_ls_has_every_spec_with_its_default_size(run: Run) -> None:
     outcome = run("ls")
     assert outcome.status == 0
     for name, path in shipped_specs().items():
-        (line,) = [line for line in outcome.out.splitlines() if line.startswith(name)]
+        (line,) = [line for line in outcome.out.splitlines() if line.startswith(f"{name} ")]
         assert load(path).description in line
     assert "gemma4_26b_a4b: 30 layers of 2816" in outcome.out
 
