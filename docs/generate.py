@@ -14,11 +14,11 @@ import attrs
 from adapters.training.settings import Training
 from composer import load
 from composer.edges import KINDS, Ref
-from composer.registry import components
+from composer.registry import Port, components
 from composer.schema import Document, HfDocument, InputDocument, NodeDocument, fields_by_key, merged_keys
 from composer.stages import FreezeStage
 from composer.views import to_svg
-from docs.usage import SPECS, TERMS, said, sayable
+from docs.usage import SPECS, TERMS, said, sayable, with_most_ports
 
 HERE = Path(__file__).parent
 NAMES = {
@@ -134,7 +134,29 @@ def nodes() -> Iterator[str]:
         yield f"### {component.name}\n"
         yield f"{doc(component.config).strip()} Role: {component.role}.\n"
         yield from table(component.config, component.name)
+        yield from ports_of(component.name)
         yield from below(component.config, component.name)
+
+
+def ports_of(component: str) -> Iterator[str]:
+    """Its ports in the shipped spec where it has the most."""
+    if component not in with_most_ports():
+        return
+    spec, found = with_most_ports()[component]
+    yield f"Ports, as in `{spec}`. Words are dimensions that edges unify; keys of the section are their numbers.\n"
+    yield "| port | | type | shape |\n|---|---|---|---|"
+    for side, ends in (("in", found.inputs), ("out", found.outputs)):
+        for port in ends.values():
+            way = side if port.required else f"{side}, optional"
+            yield f"| `{port.name}` | {way} | `{port.type}` | [{', '.join(sizes(port))}] |"
+    yield ""
+
+
+def sizes(port: Port) -> Iterator[str]:
+    """Dimensions by name, or by the key that gives the number."""
+    for size, key in zip(port.shape, port.origin or [""] * len(port.shape), strict=True):
+        is_key = isinstance(size, int) and key and not key.startswith("inputs.")
+        yield f"`{key}`" if is_key else str(size)
 
 
 def settings() -> Iterator[str]:

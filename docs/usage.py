@@ -14,7 +14,7 @@ import attrs
 from composer import Graph, load, masks
 from composer.edges import KINDS, Ref
 from composer.load import maybe_config_file
-from composer.registry import components
+from composer.registry import Ports, components
 from composer.schema import fields_by_key
 
 SPECS = sorted((Path(__file__).parents[1] / "specs").glob("*.yaml"))
@@ -57,6 +57,23 @@ def said() -> dict[str, tuple[str, ...]]:
             for name in _said_by(graph):
                 found.setdefault(name, set()).add(spec.stem)
     return {name: tuple(sorted(specs)) for name, specs in found.items()}
+
+
+@cache
+def with_most_ports() -> dict[str, tuple[str, Ports]]:
+    """Every component that a spec uses: the first spec with a node of it that has the most ports, and these."""
+    found: dict[str, tuple[str, Ports]] = {}
+    for spec in SPECS:
+        for node in load(spec).nodes.values():
+            ports = components()[node.component].ports(node.config)
+            known = found.get(node.component)
+            if known is None or _count(ports) > _count(known[1]):
+                found[node.component] = (spec.stem, ports)
+    return found
+
+
+def _count(ports: Ports) -> int:
+    return len(ports.inputs) + len(ports.outputs)
 
 
 def _graphs(spec: Path) -> Iterator[Graph]:

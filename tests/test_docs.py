@@ -8,6 +8,7 @@ import torch
 
 from adapters.megatron import build, runtime
 from composer import SpecError, load, masks
+from composer.registry import components
 from docs.generate import files
 from docs.usage import TERMS
 
@@ -88,3 +89,10 @@ def test_the_families_table_agrees_with_specs_and_cards(spec: Path) -> None:
     gradients = max((cells[7].split()[0] for cells in variants), key=float)
     said = [cell.strip() for cell in row.split("|")]
     assert (said[3], said[5], said[6]) == (str(len(spec.read_text().splitlines())), logits, gradients)
+
+
+def test_the_reference_has_ports_of_every_component() -> None:
+    text = (ROOT / "docs" / "spec-reference.md").read_text(encoding="utf-8")
+    own = {name for name, each in components().items() if each.implementation.startswith("components.")}
+    sections = {name: text.partition(f"\n### {name}\n")[2].partition("\n### ")[0] for name in own}
+    assert [name for name, section in sections.items() if "| port | | type | shape |" not in section] == []

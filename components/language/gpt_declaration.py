@@ -154,7 +154,7 @@ def ports(config: Gpt) -> Ports:
             "output_weight": Port("output_weight", "weight", table, required=False, origin=table_origin),
         },
         outputs={
-            "out": Port("out", "logits", ("batch", "seq", sizes.vocab_size)),
+            "out": Port("out", "logits", ("batch", "seq", sizes.vocab_size), origin=("", "", "config.vocab_size")),
             "embedding_weight": Port("embedding_weight", "weight", table, origin=table_origin),
         },
     )
