@@ -11,6 +11,7 @@ from components.context import BuildContext
 from components.hf_class import modeling_class
 from components.hf_config import to_hf_config
 from components.vision.hf_tower_declaration import HfTower, Levels
+from components.vision.initialisation import maybe_input_projection
 from composer.graph import OUT
 
 
@@ -28,14 +29,27 @@ def build(section: HfTower, context: BuildContext) -> nn.Module:
     dtype = context.transformer.params_dtype
     if section.class_name is None:
         tower: nn.Module = AutoModel.from_config(config, dtype=dtype)
-        return tower
+        return _reading_any_precision(tower)
     found = modeling_class(config, section.class_name)
     if not issubclass(found, PreTrainedModel):
         raise BuildError(
             f"{section.class_name} is no whole model of transformers: it cannot be made from a configuration"
         )
     named: nn.Module = found._from_config(config, dtype=dtype)  # noqa: SLF001 (what AutoModel calls)
-    return named
+    return _reading_any_precision(named)
+
+
+def _reading_any_precision(tower: nn.Module) -> nn.Module:
+    """Pixels are float32 whatever the tower's type; not every tower casts them before its first product."""
+    projection = maybe_input_projection(tower)
+    if projection is not None:
+        projection.register_forward_pre_hook(_as_weights)
+    return tower
+
+
+def _as_weights(projection: nn.Module, given: tuple[Any, ...]) -> tuple[Any, ...]:
+    weight: Any = projection.weight
+    return tuple(each.to(weight.dtype) if isinstance(each, Tensor) else each for each in given)
 
 
 def run(module: nn.Module, section: HfTower, **inputs: Any) -> Tensor | dict[str, Tensor]:

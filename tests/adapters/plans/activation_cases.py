@@ -24,8 +24,8 @@ ALL = ("vision_tower", "embed_vision", "language_model")
 @frozen
 class Case:
     """images: of each sample. trains: nodes. model: `experts`, `dense`, `capped` (dense, scores too), `latent` (dense),
-    `delta` (nets, and gated attention); `shared` and `sets` are experts with what else mixtures have. by_blocks:
-    attention goes block by block, as it does on longer sequences than fit these tests.
+    `latent experts`, `delta` (nets, and gated attention); `shared` and `sets` are experts with what else mixtures have.
+    by_blocks: attention goes block by block, as it does on longer sequences than fit these tests.
     """
 
     name: str
@@ -89,13 +89,15 @@ ALONE += (
     Case("latent, block by block", model="latent", seq=192, images=0, trains=DECODER, by_blocks=True),
     Case("latent bf16, block by block", model="latent", precision="bf16", images=0, trains=DECODER, by_blocks=True),
     Case("latent, attention again", Layout(**AGAIN), model="latent", seq=256, images=0, trains=DECODER),
+    Case("latent experts", model="latent experts", seq=192, images=0, trains=DECODER, by_blocks=True),
+    Case("latent experts bf16", model="latent experts", precision="bf16", images=0, trains=DECODER, by_blocks=True),
 )
 PEAKS = [
     case
     for case in ALONE
     if not case.by_blocks and ("vision_tower" not in case.trains or not case.images)
     # torch's CPU has no fused kernel for values narrower than keys: its moment is not that of a GPU.
-    if case.model != "latent"
+    if not case.model.startswith("latent")
 ]
 """Settings in which whole steps are followed: what lives for a moment within towers is not planned."""
 TOGETHER = (
@@ -130,8 +132,8 @@ TOGETHER += (
 @cache
 def graph_of(model: str) -> Graph:
     """Four layers of both kinds; widths that are far apart, so that no term hides behind another."""
-    if model == "latent":
-        return _latent()
+    if model in ("latent", "latent experts"):
+        return _latent(dense=4 if model == "latent" else 1)
     config: dict[str, Any] = shrink(json.loads((SPECS / "configs" / "gemma4_26b_a4b.json").read_text(encoding="utf-8")))
     kinds = ["sliding_attention", "full_attention"] * 2
     text = config["text_config"] | {
@@ -170,12 +172,14 @@ def _with_delta_nets(graph: Graph) -> Graph:
     return evolve(graph, nodes=nodes, edges=type(graph.edges)(edges))
 
 
-def _latent() -> Graph:
-    """Dense layers of latent attention, whose values are narrower than its keys."""
+def _latent(dense: int) -> Graph:
+    """Layers of latent attention, whose values are narrower than its keys; experts behind the first dense ones."""
     config: dict[str, Any] = shrink(json.loads((SPECS / "configs" / "kimi_k2.5.json").read_text(encoding="utf-8")))
     text = config["text_config"] | {"hidden_size": 96, "vocab_size": 640, "max_position_embeddings": 4096}
     text |= {"q_lora_rank": 40, "kv_lora_rank": 72, "qk_nope_head_dim": 24, "qk_head_dim": 32, "v_head_dim": 16}
-    text |= {"first_k_dense_replace": len(text["layer_types"]), "mlp_layer_types": ["dense"] * len(text["layer_types"])}
+    layers = len(text["layer_types"])
+    kinds = (["dense"] * dense + ["sparse"] * layers)[:layers]
+    text |= {"first_k_dense_replace": min(dense, layers), "mlp_layer_types": kinds}
     return load(SPECS / "kimi_k25.yaml", hf=config | {"text_config": text})
 
 

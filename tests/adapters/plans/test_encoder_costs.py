@@ -175,6 +175,13 @@ def test_tower_of_patches_in_grids():
     assert costs.gemm.linear == pytest.approx(2 * (4 * (96 * 40 + 2 * projections) + 160 * 160 + 160 * 56))
 
 
+def test_tower_whose_first_product_casts_nothing():
+    """Pixels are float32, its convolution bfloat16."""
+    graph = tiny_of("kimi_k25")
+    module = built(graph, "vision_tower", torch.bfloat16, "meta")
+    assert trace(graph, "vision_tower", module, ItemSize(8), 2, trains=True).rows == 64
+
+
 def test_a_run_makes_the_rows_it_was_asked_for(dense_graph):
     """The tower drops pooled rows of padding by a boolean index: of an item that fills its rows, none."""
     module = built(dense_graph, "vision_tower", torch.bfloat16, "meta")
