@@ -9,10 +9,16 @@ from megatron.core.transformer.module import MegatronModule
 from megatron.core.transformer.transformer_config import TransformerConfig
 from torch.testing import assert_close
 
-from adapters.megatron import ComposedModel, composed_config
+from adapters.megatron import ComposedModel, composed_config, runtime
 
 WRAPPER = ["input_ids", "attention_mask", "position_ids", "inputs_embeds", "pixel_values", "image_position_ids"]
 WRAPPER += ["labels", "runtime_gather_output", "packed_seq_params"]
+
+
+@pytest.fixture(autouse=True)
+def _groups() -> None:
+    """Whatever ran before in this process may have left the groups."""
+    runtime.ensure()
 
 
 def test_is_a_megatron_module_around_a_gpt_model(model, graph):
