@@ -12,8 +12,10 @@ from collections.abc import Sequence
 import attrs
 from torch import Tensor, distributed, nn
 
+from adapters.megatron.call import Call, Step
+from adapters.megatron.inject_step import InjectStep
 from adapters.megatron.module import ComposedModel
-from adapters.megatron.steps import Call, InjectStep, ScatterStep, Step, UnfilledStep
+from adapters.megatron.steps import ScatterStep, UnfilledStep
 
 NOTHING = 0.0
 """What features of a spare item count."""

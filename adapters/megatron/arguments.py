@@ -11,7 +11,7 @@ from attrs import frozen
 from megatron.core.packed_seq_params import PackedSeqParams
 from torch import Tensor
 
-from adapters.megatron.steps import Call, MissingInputError
+from adapters.megatron.call import Call, MissingInputError
 from composer import Graph
 from composer.edges.position import AXES
 

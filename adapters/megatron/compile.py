@@ -5,25 +5,15 @@ from typing import Any
 import torch
 from attrs import frozen
 
-from adapters.megatron.steps import (
-    IN,
-    Beside,
-    EmbedStep,
-    Injected,
-    InjectStep,
-    MaskStep,
-    NodeStep,
-    PositionStep,
-    ScatterStep,
-    Step,
-    UnfilledStep,
-    implementation,
-    output_key,
-)
+from adapters.megatron.call import Step, output_key
+from adapters.megatron.implementation import implementation
+from adapters.megatron.inject_step import Injected, InjectStep
+from adapters.megatron.node_step import Beside, NodeStep
+from adapters.megatron.steps import EmbedStep, MaskStep, PositionStep, ScatterStep, UnfilledStep
 from components.fusion.mask_metadata import MetadataLayout
 from composer import Graph
 from composer.edges import DataEdge, Edge, EmbedEdge, InjectEdge, MaskEdge, PositionEdge, ScatterEdge, ShareEdge
-from composer.graph import OUT
+from composer.graph import IN, OUT
 from composer.items import item_groups
 from composer.levels import injected_layers
 from composer.masks import Rule

@@ -14,10 +14,12 @@ from torch import Tensor
 
 from adapters import transformer_engine
 from adapters.megatron.arguments import Arguments
+from adapters.megatron.call import Call, MissingInputError
 from adapters.megatron.compile import Program, compile_graph
 from adapters.megatron.config import ComposedConfig
+from adapters.megatron.implementation import implementation
+from adapters.megatron.node_step import NodeStep
 from adapters.megatron.shared_encoding import EncodingRanks
-from adapters.megatron.steps import Call, MissingInputError, NodeStep, implementation
 from components.context import BuildContext
 from components.fusion.rank_tokens import RankTokens
 from components.fusion.sequence_order import SequenceShare

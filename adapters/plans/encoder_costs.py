@@ -13,7 +13,7 @@ from attrs import frozen
 from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 
-from adapters.megatron.steps import implementation
+from adapters.megatron.implementation import implementation
 from adapters.plans.encoder_inputs import ItemSize, encoder_inputs
 from adapters.plans.known_values import KnownValues, Lists
 from adapters.plans.operation_costs import Counting, FusedAttention, OperationCosts

@@ -13,8 +13,10 @@ from attrs import evolve, frozen
 from torch import Tensor, nn
 
 from adapters.huggingface.weight_map import Entry
+from adapters.megatron.call import Call, Step, rows_of
+from adapters.megatron.inject_step import Injected, InjectStep
 from adapters.megatron.module import ComposedModel
-from adapters.megatron.steps import Call, Injected, InjectStep, ScatterStep, Step, rows_of
+from adapters.megatron.steps import ScatterStep
 
 ATTENTION_OUTPUT, DECAY = "self_attention.linear_proj.weight", "self_attention.decay"
 REMEMBERED = -7.0

@@ -84,9 +84,14 @@ class MetadataLayout:
         return self.set_field + bool(self.sets)
 
     @property
-    def needs_tokens(self) -> bool:
-        """Whether the fields depend on `input_ids` at all, and not only on padding and document borders."""
-        return bool(self.runs or self.prefixes or self.injected or self.sets)
+    def asks_tokens(self) -> tuple[str, ...]:
+        """What depends on `input_ids`, and not only on padding and document borders, in words."""
+        asking = {
+            "mask rules": self.runs or self.prefixes,
+            "levels between layers": self.injected,
+            "sets of experts": self.sets,
+        }
+        return tuple(words for words, found in asking.items() if found)
 
     def token_id(self, name: str) -> int:
         if name not in self.tokens:

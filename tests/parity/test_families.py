@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from adapters.megatron.arguments import ArgumentError
-from adapters.megatron.steps import MissingInputError
+from adapters.megatron.call import MissingInputError
 from adapters.parity import measure_graph
 from adapters.parity.batch import make_batch
 from adapters.parity.oracle import build_oracle, oracle_logits

@@ -18,11 +18,11 @@ from torch import distributed, nn
 
 from adapters.huggingface.import_weights import import_weights
 from adapters.megatron import build, runtime
+from adapters.megatron.implementation import implementation
 from adapters.megatron.layout import group_sizes, model_overrides
 from adapters.megatron.module import ComposedModel
 from adapters.megatron.replicas import unwrap
 from adapters.megatron.schedule import data_parallel, forward_backward
-from adapters.megatron.steps import implementation
 from adapters.prove.layouts import who_changes
 from adapters.prove.layouts.batches import MicroBatch, arguments
 from adapters.prove.layouts.gradient_errors import gather_gradients, gradient_parts

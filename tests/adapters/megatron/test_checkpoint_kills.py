@@ -16,14 +16,15 @@ KILLS = 6
 
 
 def killed_while_saving(checkpoints, asynchronous, after):
-    """Run the saver, kill it and its writer a moment after its first save. Returns the last step it called complete."""
+    """Run the saver, kill it and its writer a moment after a save is complete. Returns the last step it called so."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([save_forever.__module__])
     ours, theirs = context.Pipe(duplex=False)
     process = context.Process(target=save_forever, args=(checkpoints, asynchronous, theirs))
     process.start()
     theirs.close()
-    reported = ours.recv()
+    while (reported := ours.recv()) < 1:
+        pass  # the first save in the background has only begun
     time.sleep(after)
     os.killpg(process.pid, signal.SIGKILL)
     process.join()

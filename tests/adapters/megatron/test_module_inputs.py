@@ -8,7 +8,7 @@ from torch.testing import assert_close
 
 from adapters.megatron import build
 from adapters.megatron.arguments import ArgumentError
-from adapters.megatron.steps import MissingInputError
+from adapters.megatron.call import MissingInputError
 from components.fusion.feature_counts import FeatureCountError
 
 
@@ -25,7 +25,7 @@ def test_inputs_embeds_replaces_only_the_text_embedding(model, batch, logits, te
 
 
 def test_masks_still_come_from_tokens(model, batch, text_embeddings):
-    with pytest.raises(MissingInputError, match=r"mask rules .*same_run.* need input_ids"):
+    with pytest.raises(MissingInputError, match=r"input_ids are needed .* by mask rules .*same_run"):
         model(inputs_embeds=text_embeddings)
 
 

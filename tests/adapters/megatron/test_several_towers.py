@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 import adapters.megatron
-from adapters.megatron.steps import MissingInputError
+from adapters.megatron.call import MissingInputError
 from adapters.plans.inventory import inventory
 from adapters.plans.planned import planned_model
 from components.fusion.feature_counts import FeatureCountError

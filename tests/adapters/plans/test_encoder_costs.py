@@ -8,7 +8,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from adapters.megatron import composed_config, runtime
-from adapters.megatron.steps import implementation
+from adapters.megatron.implementation import implementation
 from adapters.plans.encoder_costs import UnfitCostsError, encoder_costs, fit, trace
 from adapters.plans.encoder_inputs import ItemSize
 from adapters.plans.making import make_inventory

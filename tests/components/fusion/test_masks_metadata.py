@@ -15,8 +15,8 @@ def test_one_run_field_for_each_distinct_set_of_tokens():
     assert layout.runs == ((8, 9), (9,))
     assert layout.prefixes == (5,)
     assert layout.num_fields == 6
-    assert layout.needs_tokens
-    assert not MetadataLayout.for_rules([Causal(), Window(size=3), SameDocument()], TOKENS).needs_tokens
+    assert layout.asks_tokens == ("mask rules",)
+    assert not MetadataLayout.for_rules([Causal(), Window(size=3), SameDocument()], TOKENS).asks_tokens
 
 
 def test_fields_of_a_packed_row():
