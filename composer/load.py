@@ -24,7 +24,7 @@ from composer.path import format_path
 from composer.source import read_tree
 from composer.suggestion import suggestion
 from composer.tree import Tree
-from composer.when import prune
+from composer.when import dropped, prune
 
 
 def load(
@@ -34,6 +34,7 @@ def load(
     overrides: Sequence[str] = (),
     parts: Mapping[str, str] = {},
     configuration: Configuration | None = None,
+    idle_overrides: bool = False,
 ) -> Graph:
     """Read and check a spec.
 
@@ -43,12 +44,13 @@ def load(
         overrides: `path=value` each, see `composer.overrides`.
         parts: sources in place of those of `hf.compose.parts`, by name.
         configuration: reads the plain configuration of a directory or hub id among the sources.
+        idle_overrides: whether overrides may be of sections that this configuration drops (`when`).
 
     Raises:
         SpecError: everything that is wrong with it, sorted by line.
     """
-    sources = Sources(dict(parts), configuration)
-    return loads(_read(Path(path), str(path)), file=str(path), hf=hf, overrides=overrides, sources=sources)
+    text, sources = _read(Path(path), str(path)), Sources(dict(parts), configuration)
+    return loads(text, file=str(path), hf=hf, overrides=overrides, sources=sources, idle_overrides=idle_overrides)
 
 
 def loads(
@@ -58,6 +60,7 @@ def loads(
     hf: Mapping[str, Any] | None = None,
     overrides: Sequence[str] = (),
     sources: Sources = Sources(),  # noqa: B008 (frozen)
+    idle_overrides: bool = False,
 ) -> Graph:
     """Read and check a spec given as text; `hf.default` is relative to the folder of `file`, which need not exist.
 
@@ -68,7 +71,7 @@ def loads(
         source = _Source(file, text, sources)
         tree, found = read_tree(text, file)
         source.problems += found
-        graph = _resolve(source, tree, hf, overrides)
+        graph = _resolve(source, tree, hf, overrides, idle_overrides=idle_overrides)
     if source.problems:
         raise source.error()
     return graph
@@ -87,7 +90,9 @@ class _Source:
         return SpecError(once.values(), {self.file: self.text})
 
 
-def _resolve(source: _Source, tree: Tree, hf: Mapping[str, Any] | None, texts: Sequence[str]) -> Graph:
+def _resolve(
+    source: _Source, tree: Tree, hf: Mapping[str, Any] | None, texts: Sequence[str], *, idle_overrides: bool
+) -> Graph:
     if not tree.is_mapping:
         source.problems.append(Problem(tree.location, "", "a spec is a mapping, with the keys spec, name, nodes, ..."))
         raise source.error()
@@ -99,6 +104,7 @@ def _resolve(source: _Source, tree: Tree, hf: Mapping[str, Any] | None, texts: S
     if config is not None:
         section = tree.value["hf"]
         section.value["config"] = Tree(config, section.file, section.line, section.column, hf="hf")
+    source.problems += [] if idle_overrides else _idle(tree, config, overrides)
     tree, found = prune(tree, config)
     source.problems += found
     tree, found = interpolate(tree, config)
@@ -110,6 +116,16 @@ def _resolve(source: _Source, tree: Tree, hf: Mapping[str, Any] | None, texts: S
     origins = Origins(tree, {source.file: source.text}, {c.path: c.value.file for c in overrides if c.on_hf})
     source.problems += origins.problems([*_also_findings(source, reading.graph), *_findings(reading)])
     return evolve(reading.graph, origins=origins)
+
+
+def _idle(tree: Tree, config: dict[str, Any] | None, overrides: Sequence[Override]) -> Iterator[Problem]:
+    """Overrides that change nothing: what they are in is dropped, and not by themselves."""
+    for override in overrides:
+        of_spec = not override.on_hf and override.path[-1] != "when"
+        if of_spec and (found := dropped(tree, config, override.path[:-1])) is not None:
+            section, condition = found
+            message = f"it has no effect: {format_path(section)} is left out here (when: {condition})."
+            yield Problem(override.value.location, "", message)
 
 
 def _also_findings(source: _Source, graph: Graph) -> Iterator[Finding]:

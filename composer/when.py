@@ -57,6 +57,24 @@ def holds(condition: Any, hf: Mapping[str, Any] | None) -> bool:
     return _same(value, literal) is (operator == "==")
 
 
+def dropped(tree: Tree, hf: Mapping[str, Any] | None, path: Path) -> tuple[Path, str] | None:
+    """The outermost section on the way to a path that its condition drops, with the condition; None: there is none."""
+    here: Tree | None = tree
+    for depth, step in enumerate(path):
+        here = here.child(step) if here else None
+        condition = here.child("when") if here and here.is_mapping else None
+        if condition is not None and isinstance(condition.value, str) and not _may_hold(condition.value, hf):
+            return path[: depth + 1], condition.value
+    return None
+
+
+def _may_hold(condition: str, hf: Mapping[str, Any] | None) -> bool:
+    try:
+        return holds(condition, hf)
+    except ConditionError:
+        return True  # reported where conditions are decided
+
+
 def prune(tree: Tree, hf: Mapping[str, Any] | None) -> tuple[Tree, list[Problem]]:
     """Decide every condition below the root and keep what holds.
 

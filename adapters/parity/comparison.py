@@ -8,7 +8,7 @@ from adapters.huggingface.checkpoint_error import CheckpointError
 from adapters.huggingface.configured import load_configured
 from adapters.parity.pair import make_pair, measure
 from adapters.parity.report import ParityReport, VariantReport, logits_bound
-from adapters.parity.variants import Variant, all_variants
+from adapters.parity.variants import AS_CONFIGURED, Variant, all_variants
 from components.hf_config import HfConfigError, to_hf_config
 from composer import Graph, load
 
@@ -69,4 +69,7 @@ def _measure(spec: str | Path, variant: Variant, overrides: Sequence[str], seed:
         to_hf_config(variant.hf_config)
     except HfConfigError as error:
         return VariantReport(variant.name, skipped=str(error))
-    return measure_graph(load(spec, hf=variant.hf_config, overrides=overrides), variant.name, seed)
+    # A switched variant may be without what is overridden; the configured one may not.
+    idle = variant.name != AS_CONFIGURED
+    graph = load(spec, hf=variant.hf_config, overrides=overrides, idle_overrides=idle)
+    return measure_graph(graph, variant.name, seed)

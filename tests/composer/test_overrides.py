@@ -1,5 +1,6 @@
 import contextlib
 import copy
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -111,3 +112,13 @@ def test_aliases_are_not_changed_together() -> None:
     tree = parse("tokens: &t {image: 1}\nnodes: {x: *t}\n", "f")
     overrides, _ = parse_overrides(["tokens.image=2"])
     assert apply_to_tree(tree, overrides)[0].plain() == {"tokens": {"image": 2}, "nodes": {"x": {"image": 1}}}
+
+
+def test_what_a_condition_drops_may_be_overridden_where_that_is_asked_for() -> None:
+    text = (Path(__file__).parents[1] / "errors" / "set_dropped.yaml").read_text(encoding="utf-8")
+    heads = ["nodes.decoder.layers.kinds.near.attention.heads=8"]
+    config = {"image_token_id": 7, "tie": None, "vision_config": {"hidden_size": 32}}
+    graph = loads(text, hf=config, overrides=heads, idle_overrides=True)
+    assert graph.decoder().config.layers.kinds["near"].attention.heads == 4
+    graph = loads(text, hf=config | {"tie": True}, overrides=heads)
+    assert graph.decoder().config.layers.kinds["near"].attention.heads == 8

@@ -16,7 +16,7 @@ from adapters.megatron import build
 from adapters.parity.batch import make_batch
 from adapters.parity.oracle import build_oracle, save_oracle
 from adapters.parity.tiny import splittable
-from adapters.parity.variants import all_variants
+from adapters.parity.variants import AS_CONFIGURED, all_variants
 from adapters.prove.layouts.alone import loss_and_gradients
 from adapters.prove.layouts.batches import global_batches
 from adapters.prove.layouts.findings import BOUND, LayoutProof, gradient_bound, layout_proof
@@ -115,7 +115,9 @@ def tiny_graphs(
     configured = load_configured(spec, hf)
     found: dict[str, Graph] = {}
     for variant in all_variants(spec, configured, given=hf is not None):
-        graph = load(spec, hf=splittable(variant.hf_config, ranks), overrides=overrides)
+        idle = variant.name != AS_CONFIGURED
+        tiny = splittable(variant.hf_config, ranks)
+        graph = load(spec, hf=tiny, overrides=overrides, idle_overrides=idle)
         found.setdefault("experts" if has_experts(graph.decoder().config) else "dense", graph)
     return found
 
