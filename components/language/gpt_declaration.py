@@ -88,6 +88,14 @@ class Layers:
             return {f"layers.ffns.{name}": ffn for name, ffn in self.ffns.items()}
         return {f"layers.kinds.{name}.ffn": kind.ffn for name, kind in self.kinds.items()}
 
+    @property
+    def feed_forwards_in_use(self) -> dict[str, FeedForward]:
+        """Those of them that some layer has."""
+        named = [f"layers.kinds.{name}.ffn" for name in self.order]
+        if self.ffn_order is not None:
+            named = [f"layers.ffns.{name}" for name in self.ffn_order]
+        return {place: ffn for place, ffn in self.feed_forwards.items() if place in set(named)}
+
 
 def kind_of(name: str) -> str:
     """The kind of a layer (masks and rotations are made for kinds) from what it is (`Layers.names`)."""
@@ -225,7 +233,7 @@ def _feed_forwards(config: Gpt) -> Iterator[Finding]:
     layers = config.layers
     for path, ffn in layers.feed_forwards.items():
         yield from check_feed_forward(ffn, path)
-    if config.transposed_experts and not has_experts(config):
+    if config.transposed_experts and not any(ffn.experts for ffn in layers.feed_forwards.values()):
         yield Finding("transposed_experts", "it has no effect: no layer has experts.")
     if layers.ffn_order is None:
         if layers.ffns:
@@ -245,9 +253,7 @@ def _feed_forwards(config: Gpt) -> Iterator[Finding]:
 
 
 def _one_mixture(config: Gpt) -> Iterator[Finding]:
-    layers = config.layers
-    used = {f"layers.kinds.{kind}.ffn" for kind in layers.order} | {f"layers.ffns.{n}" for n in layers.ffn_order or ()}
-    mixtures = [(path, ffn.experts) for path, ffn in layers.feed_forwards.items() if path in used and ffn.experts]
+    mixtures = [(path, ffn.experts) for path, ffn in config.layers.feed_forwards_in_use.items() if ffn.experts]
     (first, shared), *others = mixtures or [("", None)]
     for path, experts in others:
         if experts != shared:
@@ -257,13 +263,13 @@ def _one_mixture(config: Gpt) -> Iterator[Finding]:
 
 
 def has_experts(section: Gpt) -> bool:
-    """Whether any layer kind has experts."""
-    return any(ffn.experts is not None for ffn in section.layers.feed_forwards.values())
+    """Whether any layer has experts."""
+    return any(ffn.experts is not None for ffn in section.layers.feed_forwards_in_use.values())
 
 
 def _expert_sets(section: Gpt) -> dict[str, ExpertSet]:
     """The sets of experts but the first; all layers have the same mixture."""
-    mixtures = (ffn.experts for ffn in section.layers.feed_forwards.values())
+    mixtures = (ffn.experts for ffn in section.layers.feed_forwards_in_use.values())
     return next((part.sets for part in mixtures if part is not None), {})
 
 
@@ -274,7 +280,7 @@ def set_names(section: Gpt) -> tuple[str, ...]:
 
 def token_groups(section: Gpt) -> dict[str, tuple[str, ...]]:
     """Tokens of each set of experts but the first, by the place that names them."""
-    place = next((path for path, ffn in section.layers.feed_forwards.items() if ffn.experts is not None), "")
+    place = next((path for path, ffn in section.layers.feed_forwards_in_use.items() if ffn.experts is not None), "")
     return {f"{place}.experts.sets.{name}.tokens": each.tokens for name, each in _expert_sets(section).items()}
 
 
@@ -286,7 +292,7 @@ def _costs(config: Gpt) -> "DecoderCosts":
 
 def active_experts(section: Gpt) -> float:
     """Share of a layer's experts that each token passes; 1 without experts. All layers have the same mixture."""
-    mixtures = [ffn.experts for ffn in section.layers.feed_forwards.values() if ffn.experts is not None]
+    mixtures = [ffn.experts for ffn in section.layers.feed_forwards_in_use.values() if ffn.experts is not None]
     return mixtures[0].top_k / mixtures[0].num_experts if mixtures else 1.0
 
 
