@@ -163,12 +163,12 @@ def _beside_deepspeed() -> Iterator[str]:
         largest = max(each.size for each in model.inventory.parameters)
         _, two = estimate_zero2_model_states_mem_needs(total, 8, 1, cpu_offload=False)
         _, three, _ = estimate_zero3_model_states_mem_needs(total, largest, 8, 1, cpu_offload=False)
-        for stage, theirs in ((2, two), (3, three)):
-            execution = Execution(8, Layout(), 1, engine="deepspeed", zero=Zero(stage))
+        for zero, peer in ((Zero(2), two), (Zero(3), three)):
+            execution = Execution(8, Layout(), 1, engine="deepspeed", zero=zero)
             images = 4 if "images" in name else 0
             memory = Configuration(name, model, sizes, execution, images).memory
-            own = memory.weights + memory.gradients + memory.optimizer
-            yield f"| {name}, 8 GPUs, ZeRO-{stage} | {theirs / GIB:.1f} | {own / GIB:.1f} | {memory.total / GIB:.1f} |"
+            own, row = memory.weights + memory.gradients + memory.optimizer, f"{name}, 8 GPUs, ZeRO-{zero.stage}"
+            yield f"| {row} | {peer / GIB:.1f} | {own / GIB:.1f} | {memory.total / GIB:.1f} |"
 
 
 @frozen

@@ -11,6 +11,7 @@ import json
 import statistics
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -101,9 +102,9 @@ def attentions(device: torch.device, tiny: bool) -> Iterator[Row]:
         for mask in ("causal", "dense"):
             made = {"device": device, "dtype": torch.bfloat16, "requires_grad": True}
             query, key, value = (torch.randn(1, heads, seq, width, **made) for _ in range(3))
-            masked = {"is_causal": True} if mask == "causal" else {"attn_mask": causal[None, None]}
+            dense = None if mask == "causal" else causal[None, None]
             flops = 4 * seq * seq * heads * width * (0.5 if mask == "causal" else 1.0)
-            run = lambda q=query, k=key, v=value, m=masked: functional.scaled_dot_product_attention(q, k, v, **m)  # noqa: E731
+            run = partial(functional.scaled_dot_product_attention, query, key, value, dense, is_causal=mask == "causal")
             try:
                 yield _both(f"attention, {mask}, head width {width}", run, (query, key, value), flops, backward=2.5)
             except RuntimeError as error:

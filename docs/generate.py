@@ -251,7 +251,7 @@ def default_of(attribute: "attrs.Attribute[Any]") -> str:
         case attrs.NOTHING:
             return "required"
         case attrs.Factory():  # type: ignore[misc]
-            return "its defaults" if attrs.has(attribute.type) else "none"
+            return "its defaults" if attribute.type and attrs.has(attribute.type) else "none"
         case None:
             return "null"
         case bool(value):

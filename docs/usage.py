@@ -106,7 +106,7 @@ def _said(value: Any, path: str) -> Iterator[str]:
     """`path` of every field of a section that is not at its default, and `path=word` of every word."""
     for key, attribute in fields_by_key(type(value)).items():
         found, here = getattr(value, attribute.name), _place(path, key)
-        default = attribute.default
+        default: Any = attribute.default
         if isinstance(default, attrs.Factory):  # type: ignore[arg-type]
             default = default.factory()
         if isinstance(found, str) and _words(attribute):

@@ -31,7 +31,9 @@ def parameters(section: Gpt) -> Iterator[Parameter]:
 
 
 def _layer(layer: Layer, hidden: int, number: int) -> Iterator[Parameter]:
-    part, width = layer.attention, layer.attention.head_dim
+    part = layer.attention
+    assert part is not None, "published stacks have attention in every layer"
+    width = part.head_dim
 
     def one(name: str, kind: Part, shape: tuple[int, ...], split: int | None = None) -> Parameter:
         return Parameter(f"decoder.layers.{number}.{name}", NODE, kind, shape, split, number)

@@ -4,16 +4,8 @@ from typing import Literal
 
 from benchmarks.planner.fused_stack import FusedStack
 from benchmarks.planner.parameters import planned
-from components.language.gpt_declaration import (
-    Attention,
-    DecoderConfig,
-    Dense,
-    Experts,
-    FeedForward,
-    Gpt,
-    Layer,
-    Layers,
-)
+from components.language.feed_forward_declaration import Dense, Experts, FeedForward
+from components.language.gpt_declaration import Attention, DecoderConfig, Gpt, Layer, Layers
 from components.language.rope_declaration import Rope
 from composer.plans.model import PlannedModel
 
@@ -39,5 +31,5 @@ def qwen3_section(size: Literal["8b", "30b"]) -> Gpt:
 
 def _qwen3(layers: int, hidden: int, kv_heads: int, ffn: FeedForward) -> Gpt:
     attention = Attention(heads=32, kv_heads=kv_heads, head_dim=128, q_norm="rms", k_norm="rms")
-    layer = Layer(attention, ffn, rope=Rope(1e6))
+    layer = Layer(attention, Rope(1e6), ffn=ffn)
     return Gpt(DecoderConfig(layers, hidden, 151_936, 40_960), Layers(("layer",) * layers, {"layer": layer}))
