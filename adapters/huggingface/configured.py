@@ -5,7 +5,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from adapters.huggingface.decoder_names import names_findings
 from composer import Graph, load
+from composer.errors import SpecError
 
 _PART = re.compile(r"(?P<name>[A-Za-z_]\w*)=(?P<source>.+)")
 
@@ -28,8 +30,15 @@ def load_configured(
     # Specs in the plain form are checked in a fraction of the time that reading checkpoints takes to import.
     parts = named_parts(hf) if isinstance(hf, str) else {}
     if hf is None or parts:
-        return load(spec, overrides=overrides, parts=parts, configuration=_plain)
-    return load(spec, hf=_plain(hf), overrides=overrides)
+        return _with_known_names(load(spec, overrides=overrides, parts=parts, configuration=_plain))
+    return _with_known_names(load(spec, hf=_plain(hf), overrides=overrides))
+
+
+def _with_known_names(graph: Graph) -> Graph:
+    """What `names` of a decoder may say is known here, and not where specs are read."""
+    if graph.origins is not None and (found := names_findings(graph)):
+        raise SpecError(graph.origins.problems(found), graph.origins.sources)
+    return graph
 
 
 def named_parts(text: str) -> dict[str, str]:

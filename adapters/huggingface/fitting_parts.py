@@ -9,7 +9,7 @@ from typing import Any
 
 from attrs import evolve, frozen
 
-from adapters.huggingface.weight_map import renamed
+from adapters.huggingface.decoder_names import renamed
 from adapters.huggingface.weight_rows import Row, holds, parse
 from adapters.huggingface.weight_table import LAYER
 

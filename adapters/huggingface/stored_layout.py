@@ -9,8 +9,9 @@ from collections.abc import Iterable, Sequence
 from attrs import evolve
 from torch import Tensor
 
+from adapters.huggingface.decoder_names import renamed
 from adapters.huggingface.rank_share import WHOLE, RankShare
-from adapters.huggingface.weight_map import Entry, renamed, weight_map
+from adapters.huggingface.weight_map import Entry, weight_map
 from adapters.huggingface.weight_operations import (
     Piece,
     each_half,

@@ -11,6 +11,7 @@ from attrs import evolve, frozen
 from torch import Tensor
 
 from adapters.huggingface.checkpoint_error import CheckpointError
+from adapters.huggingface.decoder_names import renamed, unknown_names
 from adapters.huggingface.rank_share import WHOLE, RankShare, Window
 from adapters.huggingface.weight_operations import (
     LAYER_OPERATIONS,
@@ -25,7 +26,6 @@ from adapters.huggingface.weight_table import DECODER, GROUPED, LAYER
 from components.language.gpt_declaration import Gpt, set_names
 from composer.edges.share import ShareEdge
 from composer.graph import Graph, Node
-from composer.suggestion import suggestion
 
 
 @frozen
@@ -95,7 +95,8 @@ def _same_names(node: Node, composed: Sequence[str]) -> list[Entry]:
 def _decoder(graph: Graph, node: Node, composed_names: Sequence[str], share: RankShare) -> list[Entry]:
     layers = node.config.layers
     facts = {"tied": is_tied(graph), "first": share.first_stage, "last": share.last_stage}
-    _check_names(node, parse(DECODER) + parse(LAYER))
+    if wrong := unknown_names(node.config):
+        raise CheckpointError("the table of weights", [f"nodes.{node.name}.names: {text}" for text in wrong.values()])
     entries = list(_chosen(_as_called(parse(DECODER), node.config), facts, node.name, str(node.weights), share))
     rows = _as_called(parse(LAYER), node.config)
     if any(name.endswith(".experts.experts.linear_fc1.weight0") for name in composed_names):
@@ -117,23 +118,6 @@ def _as_called(rows: Sequence[Row], section: Gpt) -> tuple[Row, ...]:
     return tuple(changed)
 
 
-def _check_names(node: Node, rows: Sequence[Row]) -> None:
-    """No beginning of names stands for nothing: it would be ignored, and the wrong name be looked for.
-
-    Raises:
-        CheckpointError: names them. Lines of parts that this model does not have count: a spec has other models too.
-    """
-    known = {name for row in _of_sets(rows, node.config) for alternative in row.names for name in alternative}
-    beginnings = {".".join(name.split(".")[:length]) for name in known for length in range(1, name.count(".") + 2)}
-    unknown = [
-        f"nodes.{node.name}.names: no name in our table begins with {key!r}.{suggestion(key, beginnings)}"
-        for key in node.config.names
-        if key not in beginnings
-    ]
-    if unknown:
-        raise CheckpointError("the table of weights", unknown)
-
-
 def _of_sets(rows: Sequence[Row], section: Gpt) -> Iterator[Row]:
     """Lines that hold for every set of experts beside the first, once for each."""
     for row in rows:
@@ -143,13 +127,6 @@ def _of_sets(rows: Sequence[Row], section: Gpt) -> Iterator[Row]:
         for number, name in enumerate(set_names(section), start=1):
             names = tuple(tuple(each.replace("{s}", name) for each in alternative) for alternative in row.names)
             yield evolve(row, composed=row.composed.replace("{s}", name), names=names, set_number=number)
-
-
-def renamed(name: str, beginnings: dict[str, str]) -> str:
-    """A name, or the beginning of names, with the longest fitting beginning replaced."""
-    fitting = [prefix for prefix in beginnings if name == prefix or name.startswith(f"{prefix}.")]
-    longest = max(fitting, key=len, default=None)
-    return name if longest is None else beginnings[longest] + name.removeprefix(longest)
 
 
 def _grouped(row: Row) -> Row:

@@ -1,14 +1,12 @@
 """Reads the table of weight names: which lines a decoder's parts bring."""
 
-import re
 from collections.abc import Iterator
 from typing import Any
 
 from attrs import evolve, frozen
 
+from adapters.huggingface.decoder_names import alternatives
 from adapters.huggingface.weight_operations import FUSED, LAYER_OPERATIONS, OPERATIONS, TRANSPOSED
-
-BRACES = re.compile(r"\{([^{}]*,[^{}]*)\}")
 
 
 @frozen
@@ -47,12 +45,11 @@ def _rows(table: str) -> Iterator[Row]:
         if len(columns) != 4 or columns[2] not in OPERATIONS.keys() | LAYER_OPERATIONS.keys():
             raise ValueError(f"not a line of a weight table: {line.strip()!r}")
         composed, names, operation, split = columns
-        alternatives = tuple(_expand(name.strip()) for name in names.split("="))
         if split.startswith("E"):
             inside = int(split.removeprefix("E")), FUSED.get(operation, 1)
-            yield Row(condition, composed, alternatives, operation, "E", inside)
+            yield Row(condition, composed, alternatives(names), operation, "E", inside)
         else:
-            yield Row(condition, composed, alternatives, operation, None if split == "-" else int(split))
+            yield Row(condition, composed, alternatives(names), operation, None if split == "-" else int(split))
 
 
 def transposed(row: Row) -> Row:
@@ -60,14 +57,6 @@ def transposed(row: Row) -> Row:
     assert row.inside is not None
     dim, times = row.inside
     return evolve(row, operation=TRANSPOSED[row.operation], inside=(3 - dim, times))
-
-
-def _expand(name: str) -> tuple[str, ...]:
-    """`a.{q,k}.b` is ("a.q.b", "a.k.b")."""
-    found = BRACES.search(name)
-    if found is None:
-        return (name,)
-    return tuple(name[: found.start()] + item + name[found.end() :] for item in found[1].split(","))
 
 
 def holds(condition: str, part: Any) -> bool:

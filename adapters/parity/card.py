@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from adapters.model_pages import proven_layouts
 from adapters.parity.report import (
     EMBEDDINGS_BOUND,
     GRADIENT_BOUND,
@@ -32,12 +33,12 @@ def write_card(report: ParityReport, folder: str | Path) -> Path:
         raise ValueError(f"{report.spec} has no parity: no card is written")
     path = Path(folder) / f"{report.spec}.md"
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(card(report), encoding="utf-8")
+    path.write_text(card(report, proven_layouts(path.parent, report.spec)), encoding="utf-8")
     return path
 
 
-def card(report: ParityReport) -> str:
-    """The card as Markdown."""
+def card(report: ParityReport, layouts: dict[str, tuple[str, ...]]) -> str:
+    """The card as Markdown. layouts: that are proved, by model."""
     classes = " and ".join(f"`{name}`" for name in report.architecture.split(" and "))
     versions = ", ".join(f"{name} {version}" for name, version in report.versions.items())
     lines = [
@@ -57,10 +58,18 @@ def card(report: ParityReport) -> str:
         "|---|---|---|---|---|---|---|---|---|",
         *map(_line, report.variants),
         "",
+        *_layouts(report.spec, layouts),
         f"Again: `vlm-composer parity {report.spec}`",
         "",
     ]
     return "\n".join(lines)
+
+
+def _layouts(spec: str, layouts: dict[str, tuple[str, ...]]) -> list[str]:
+    if not layouts:
+        return []
+    proved = [f"- {model}: {', '.join(names)}" for model, names in layouts.items()]
+    return [f"The same numbers as on one rank, measured in [{spec}.layouts.md]({spec}.layouts.md):", "", *proved, ""]
 
 
 def _line(variant: VariantReport) -> str:

@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +13,9 @@ from adapters.parity.states import keeps_states
 from adapters.prove.layouts.batches import encoded_items
 from adapters.prove.layouts.gradient_errors import Part, relative_errors, worst
 from adapters.prove.layouts.job import Alone, Case, found_file
-from adapters.prove.layouts.who_changes import expected_changes, turns
+from adapters.prove.layouts.who_changes import Turn, expected_changes, layers_alone, turns
 from adapters.prove.layouts.worker import PACKED
-from adapters.prove.placed import placed_rows
+from adapters.prove.placed import Placed, placed_rows
 from adapters.prove.report import UNCHANGED_BOUND
 from composer import Graph
 from composer.edges import MaskEdge
@@ -69,7 +69,7 @@ def layout_proof(case: Case, graph: Graph, alone: Alone, folder: Path) -> Layout
     ]
     problems += _sharing(case, graph, batches, alone)
     problems += _frozen(graph, ranks)
-    found, rows = _changes(graph, alone, ranks)
+    found, rows = _changes(case, graph, alone, ranks)
     return LayoutProof(case, batches, rows, (*problems, *found))
 
 
@@ -127,7 +127,7 @@ def _frozen(graph: Graph, ranks: list[dict[str, Any]]) -> Iterator[str]:
             yield f"{role} frozen: the gradient of {name}, and of {len(wrong) - 1} more, differs by {wrong[name]:.1e}"
 
 
-def _changes(graph: Graph, alone: Alone, ranks: list[dict[str, Any]]) -> tuple[list[str], int]:
+def _changes(case: Case, graph: Graph, alone: Alone, ranks: list[dict[str, Any]]) -> tuple[list[str], int]:
     """Tokens that changed and must not, or must and did not; and how many rows were turned."""
     (mask,) = (edge for edge in graph.edges if isinstance(edge, MaskEdge))
     whole = alone.batches[PACKED]
@@ -135,9 +135,9 @@ def _changes(graph: Graph, alone: Alone, ranks: list[dict[str, Any]]) -> tuple[l
     problems = []
     order = graph.decoder().config.layers.order
     subjects = list(placed_rows(graph))
-    for (subject, layer, number, index), measured in sorted(seen.items()):
-        placed = subjects[subject]
-        turn = turns(whole[number]["input_ids"], graph.tokens[placed.edge.at[0]])[index]
+    turned = _turned(case, graph, whole, subjects)
+    for (subject, layer, number, index), turn in turned.items():
+        placed, measured = subjects[subject], seen.get((subject, layer, number, index), {})
         expected = expected_changes(mask.rules[order[layer]], graph, whole[number], turn)
         for position in range(int(whole[number]["cu_seqlens"][-1])):
             must = expected[position] if placed.sees(layer) else position == turn.position
@@ -146,7 +146,20 @@ def _changes(graph: Graph, alone: Alone, ranks: list[dict[str, Any]]) -> tuple[l
                 where = f"{level}layer {layer}, {order[layer]}: row {number}, token {position}"
                 problems.append(f"{where}, with the feature at token {turn.position}: {said}")
     shown = problems[:SHOWN] + ([f"and {len(problems) - SHOWN} more tokens"] if len(problems) > SHOWN else [])
-    return shown, len(seen)
+    return shown, len(turned)
+
+
+def _turned(
+    case: Case, graph: Graph, whole: list[Any], subjects: Sequence[Placed]
+) -> dict[tuple[int, int, int, int], Turn]:
+    """Every row that must have been turned, by what was turned, layer, micro-batch and row of the global batch."""
+    return {
+        (subject, layer, number, index): turn
+        for subject, placed in enumerate(subjects)
+        for layer in layers_alone(placed, graph.decoder().config.layers.order, case.named.layout)
+        for number, batch in enumerate(whole)
+        for index, turn in enumerate(turns(batch["input_ids"], graph.tokens[placed.edge.at[0]], placed.level))
+    }
 
 
 def _wrong_change(change: float, *, must: bool) -> str | None:

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from adapters.model_pages import HEADINGS, page_file, row
 from adapters.prove.layouts.findings import BOUND, BatchProof, LayoutProof
 from adapters.prove.layouts.running import LayoutsReport
 from adapters.screen import screen
@@ -20,8 +21,8 @@ schedules, wrappers or packing. Bound for the loss and for every gradient: {boun
 - **loss, gradients**: the worst of three global batches: pictures in most rows, on some data-parallel ranks only, and
   none. Gradients are sent while others are computed.
 - **packed**: the worst gradient of four packed rows of two documents each, against the documents alone.
-- **rows turned**: feature rows whose sign was changed while one decoder layer attended alone, each in turn; exactly
-  the tokens that the mask rule lets see them changed, in their own document.
+- **rows turned**: feature rows whose sign was changed while one decoder layer attended alone, the first of each kind on
+  every pipeline stage in turn; exactly the tokens that the mask rule lets see them changed, in their own document.
 - **images a rank**: encoded by each rank, of those in the packed rows; no image is encoded twice.
 - In every layout each role was frozen in turn: gradient reached exactly the other nodes, and theirs were the same."""
 
@@ -32,9 +33,9 @@ def print_report(report: LayoutsReport, console: "Console | None" = None) -> Non
 
     console = console or screen()
     table = Table(title=f"{report.spec}: against one rank", title_justify="left")
-    for heading in ("model", "layout"):
+    for heading in HEADINGS[:2]:
         table.add_column(heading, no_wrap=True)
-    for heading in ("ranks", "loss", "gradients", "packed", "rows turned", "images a rank"):
+    for heading in HEADINGS[2:]:
         table.add_column(heading, justify="right")
     for proof in report.proofs:
         table.add_row(*_cells(proof), style=None if proof.green else "red")
@@ -81,9 +82,9 @@ def write_page(report: LayoutsReport, folder: Path) -> Path:
     lines = [
         *about.splitlines(),
         "",
-        "| model | layout | ranks | loss | gradients | packed | rows turned | images a rank |",
-        "|---|---|---|---|---|---|---|---|",
-        *("| " + " | ".join(_cells(proof)) + " |" for proof in report.proofs),
+        row(HEADINGS),
+        "|---" * len(HEADINGS) + "|",
+        *(row(_cells(proof)) for proof in report.proofs),
         "",
         *(
             f"- **{proof.case.model} {proof.case.named.name}**: {text}"
@@ -91,6 +92,6 @@ def write_page(report: LayoutsReport, folder: Path) -> Path:
             for text in proof.problems
         ),
     ]
-    path = folder / f"{report.spec}.layouts.md"
+    path = page_file(folder, report.spec)
     path.write_text("\n".join(lines).rstrip() + "\n", encoding="utf-8")
     return path

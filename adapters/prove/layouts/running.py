@@ -97,12 +97,15 @@ def _subject(spec: str | Path, layouts: Sequence[NamedLayout], hf: Any, override
     graphs = tiny_graphs(spec, hf, overrides, max(named.layout.tp for named in layouts))
     name = next(iter(graphs.values())).name
     graphs = {f"{name}/{variant}": graph for variant, graph in graphs.items()}
-    cases = [
-        Case(variant, fitting)
-        for named in layouts
-        for variant, graph in graphs.items()
-        if (fitting := named.for_model(experts=has_experts(graph.decoder().config))) is not None
-    ]
+    cases = list(
+        # Two names may mean one layout: where there are experts, tensor parallelism brings sequence parallelism.
+        {
+            (variant, fitting.layout, fitting.data_ranks, fitting.distributed_optimizer): Case(variant, fitting)
+            for named in layouts
+            for variant, graph in graphs.items()
+            if (fitting := named.for_model(experts=has_experts(graph.decoder().config))) is not None
+        }.values()
+    )
     if not cases:
         raise LayoutError(f"no model of {name} has experts: there is nothing to prove under expert parallelism")
     return Subject(name, graphs, tuple(cases))

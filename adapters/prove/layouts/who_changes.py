@@ -15,8 +15,27 @@ from torch import Tensor, nn
 from adapters.megatron.module import ComposedModel
 from adapters.prove.layouts.batches import MicroBatch, arguments, documents_of
 from adapters.prove.perturbation import REMEMBERED, changed_weights, turned_rows
+from adapters.prove.placed import Placed
 from composer import masks
 from composer.graph import Graph
+from composer.plans.layout import Layout
+from composer.plans.placement import place
+
+
+def layers_alone(placed: Placed, order: Sequence[str], layout: Layout) -> list[int]:
+    """Layers that attend alone in turn: of what is scattered, the first of each kind of every pipeline stage.
+
+    Layers of a kind share mask and code; what a stage computes for itself, it computes once. Of a level, see
+    `Placed.watching`.
+    """
+    if placed.level is not None:
+        return placed.watching(order)
+    return [
+        number
+        for chunk in place(len(order), layout)
+        for number in chunk.layers
+        if order[number] not in order[chunk.layers.start : number]
+    ]
 
 
 @frozen
@@ -37,9 +56,15 @@ class Change:
     changes: tuple[float, ...]
 
 
-def turns(ids: Tensor, placeholder: int) -> tuple[Turn, ...]:
-    """First, middle and last row of every stretch of placeholders of a row [1, S]."""
+def turns(ids: Tensor, placeholder: int, level: int | None = None) -> tuple[Turn, ...]:
+    """Rows to turn of a row of tokens [1, S]: first, middle and last of every stretch of placeholders.
+
+    Of a level, which is placed as the features are, those of the row as if it were one stretch.
+    """
     places = (ids[0] == placeholder).nonzero().flatten().tolist()
+    if level is not None:
+        rows = [0, len(places) // 2, len(places) - 1] if places else []
+        return tuple(Turn(row, places[row]) for row in dict.fromkeys(rows))
     starts = [index for index, place in enumerate(places) if index == 0 or places[index - 1] != place - 1]
     ends = [start - 1 for start in [*starts[1:], len(places)]][: len(starts)]
     rows = [row for first, last in zip(starts, ends, strict=True) for row in (first, (first + last) // 2, last)]

@@ -72,7 +72,7 @@ def prove(
         for role, argument in ROLES.items()
         if any(graph.component(node).role == role for node in graph.nodes)
     }
-    found["changes"] = _changes(stages, graph, alone, own[PACKED])
+    found["changes"] = _changes(case, stages, graph, alone, own[PACKED])
     found["data_rank"] = parallel_state.get_data_parallel_rank()
     return found
 
@@ -147,11 +147,10 @@ def _encoding(stages: Sequence[ComposedModel]) -> Iterator[list[int]]:
 
 
 def _changes(
-    stages: Sequence[ComposedModel], graph: Graph, alone: Alone, own: list[MicroBatch]
+    case: Case, stages: Sequence[ComposedModel], graph: Graph, alone: Alone, own: list[MicroBatch]
 ) -> list[dict[str, Any]]:
     """What changes with the rows that each edge places while a layer, whatever its stage, attends alone.
 
-    Every layer in turn for what is scattered; for each level, the one it is added after, and those it comes before.
     Found on ranks of the last stage.
     """
     order = graph.decoder().config.layers.order
@@ -159,9 +158,12 @@ def _changes(
     for number, placed in enumerate(placed_rows(graph)):
         edge = placed.edge
         placeholder = graph.tokens[edge.at[0]]
-        runs = max(len(who_changes.turns(batch["input_ids"], placeholder)) for batch in alone.batches[PACKED])
-        rows = [who_changes.turns(batch["input_ids"], placeholder) for batch in own_batches(alone)[PACKED]]
-        for layer in range(len(order)) if placed.level is None else placed.watching(order):
+        every, rows = (
+            [who_changes.turns(batch["input_ids"], placeholder, placed.level) for batch in batches]
+            for batches in (alone.batches[PACKED], own_batches(alone)[PACKED])
+        )
+        runs = max(map(len, every))
+        for layer in who_changes.layers_alone(placed, order, case.named.layout):
             changes = who_changes.changes(stages, edge.at, layer, own, rows, runs, placed.level)
             found += [{"placed": number, "layer": layer, **asdict(change)} for change in changes]
     return found

@@ -34,6 +34,19 @@ def test_validate_counts_what_it_found(run: Run) -> None:
     assert by_path.status == by_name.status == 0
 
 
+def test_a_beginning_of_names_that_no_tensor_has_is_told_with_its_line(run: Run, tmp_path: Path) -> None:
+    text = (ROOT / "specs" / "glm4v_moe.yaml").read_text()
+    line = next(n for n, each in enumerate(text.splitlines(), start=1) if "{mlp.shared_expert: " in each)
+    spec = tmp_path / "glm.yaml"
+    spec.write_text(
+        text.replace("{mlp.shared_expert: ", "{mlp.shared_expertt: ").replace("configs/", f"{ROOT}/specs/configs/")
+    )
+    outcome = run("validate", str(spec))
+    assert outcome.status == 2
+    assert f"glm.yaml:{line}:13: nodes.language_model.names: no name in our table begins with" in outcome.err
+    assert "Did you mean 'mlp.shared_expert'?" in outcome.err
+
+
 def test_hf_and_set_reach_the_graph(run: Run) -> None:
     dense = ROOT / "specs" / "configs" / "gemma4_31b.json"
     outcome = run(
