@@ -8,6 +8,7 @@ from megatron.core.packed_seq_params import PackedSeqParams
 
 from adapters.parity.batch import FIRST_TEXT_TOKEN, Batch
 from adapters.parity.tiny import FIRST_SPECIAL_TOKEN
+from adapters.prove.layouts.names import ROWS
 from composer import Graph
 
 OF_TOKENS = ("input_ids", "labels", "loss_mask", "attention_mask")
@@ -55,10 +56,10 @@ def global_batches(batch: Batch) -> dict[str, GlobalBatch]:
     names = tuple(batch.features)
     counted = tuple(batch.counts)
     rows = [_padded(_row(batch, number)) for number in range(3)]
-    texts = [_padded(_text(batch.input_ids.shape[1], seed, names, counted)) for seed in range(4)]
+    texts = [_padded(_text(batch.input_ids.shape[1], seed, names, counted)) for seed in range(ROWS)]
     documents = [_document(row) for row in (*rows, texts[0])]
-    # The third pair touches with its pictures: one ends the first document, another begins the second.
-    pairs = [[documents[first], documents[second]] for first, second in ((0, 1), (2, 3), (2, 1), (3, 0))]
+    # The first pair touches with its pictures: one ends the first document, another begins the second.
+    pairs = [[documents[first], documents[second]] for first, second in ((2, 1), (0, 1), (3, 0), (2, 3))]
     longest = max(sum(document["input_ids"].shape[1] for document in pair) for pair in pairs)
     length = longest + -longest % MULTIPLE
     return {

@@ -3,6 +3,7 @@
 import json
 import math
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from adapters.parity.states import keeps_states
 from adapters.prove.layouts.batches import encoded_items
 from adapters.prove.layouts.gradient_errors import Part, relative_errors, worst
 from adapters.prove.layouts.job import Alone, Case, found_file
-from adapters.prove.layouts.who_changes import Turn, expected_changes, layers_alone, turns
+from adapters.prove.layouts.who_changes import Turn, chosen, expected_changes, layers_alone, turns
 from adapters.prove.layouts.worker import PACKED
 from adapters.prove.placed import Placed, placed_rows
 from adapters.prove.report import UNCHANGED_BOUND
@@ -157,8 +158,8 @@ def _turned(
         (subject, layer, number, index): turn
         for subject, placed in enumerate(subjects)
         for layer in layers_alone(placed, graph.decoder().config.layers.order, case.named.layout)
-        for number, batch in enumerate(whole)
-        for index, turn in enumerate(turns(batch["input_ids"], graph.tokens[placed.edge.at[0]], placed.level))
+        for number in chain.from_iterable(chosen(case.named.data_ranks))
+        for index, turn in enumerate(turns(whole[number]["input_ids"], graph.tokens[placed.edge.at[0]], placed.level))
     }
 
 

@@ -8,8 +8,8 @@ from attrs import evolve, frozen
 from composer.plans.layout import Layout, layout_findings
 
 EVERY_LAYOUT = "tp2,tp2xsp,pp2,pp2xvp2,ep2,ep2xtp2,cp2,cp2xtp2,dp2xdo,pp2xtp2,pp2xep2"
-MOST_RANKS = 4
-"""As many rows as the global batches have: each data-parallel rank must get one."""
+ROWS = 4
+"""Micro-batches of a global batch, of one row each: each data-parallel rank must get one."""
 
 _SIZES = {"tp": "tp", "pp": "pp", "vp": "virtual_stages", "cp": "cp", "ep": "ep", "etp": "etp", "dp": "dp"}
 _SWITCHES = {"sp": "sequence parallel", "do": "distributed optimizer"}
@@ -80,6 +80,6 @@ def _parse(name: str) -> NamedLayout:
         raise LayoutError(
             f"{name!r}: experts are shared by {experts} ranks, of {ranks * data_ranks} with the same layers"
         )
-    if data_ranks > MOST_RANKS:
-        raise LayoutError(f"{name!r}: {data_ranks} data-parallel ranks; the proofs have {MOST_RANKS} samples")
+    if data_ranks > ROWS:
+        raise LayoutError(f"{name!r}: {data_ranks} data-parallel ranks; the proofs have {ROWS} samples")
     return NamedLayout(name, layout, data_ranks, "do" in switches)

@@ -22,7 +22,8 @@ schedules, wrappers or packing. Bound for the loss and for every gradient: {boun
   none. Gradients are sent while others are computed.
 - **packed**: the worst gradient of four packed rows of two documents each, against the documents alone.
 - **rows turned**: feature rows whose sign was changed while one decoder layer attended alone, the first of each kind on
-  every pipeline stage in turn; exactly the tokens that the mask rule lets see them changed, in their own document.
+  every pipeline stage in turn, in packed rows that have every document with pictures; exactly the tokens that the mask
+  rule lets see them changed, in their own document.
 - **images a rank**: encoded by each rank, of those in the packed rows; no image is encoded twice.
 - In every layout each role was frozen in turn: gradient reached exactly the other nodes, and theirs were the same."""
 

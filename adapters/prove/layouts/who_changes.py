@@ -5,6 +5,7 @@ Legend: L tokens of a row on this rank, V vocabulary.
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -14,12 +15,22 @@ from torch import Tensor, nn
 
 from adapters.megatron.module import ComposedModel
 from adapters.prove.layouts.batches import MicroBatch, arguments, documents_of
+from adapters.prove.layouts.names import ROWS
 from adapters.prove.perturbation import REMEMBERED, changed_weights, turned_rows
 from adapters.prove.placed import Placed
 from composer import masks
 from composer.graph import Graph
 from composer.plans.layout import Layout
 from composer.plans.placement import place
+
+
+def chosen(data_ranks: int) -> tuple[range, ...]:
+    """The packed rows whose features are turned, by data-parallel rank: the first half of its own, at least one.
+
+    Every document with pictures is in one of the chosen, however many ranks there are, and so is the pair that touches.
+    """
+    firsts = [ROWS * rank // data_ranks for rank in range(data_ranks + 1)]
+    return tuple(range(first, first + max(1, (end - first) // 2)) for first, end in pairwise(firsts))
 
 
 def layers_alone(placed: Placed, order: Sequence[str], layout: Layout) -> list[int]:

@@ -87,9 +87,10 @@ def _step(case: Case, stages: Sequence[ComposedModel], batches: list[MicroBatch]
     """Loss, parts of gradients, and images encoded in one global batch."""
     replicas = _wrapped(case, stages)
     given = [arguments(batch, torch.cuda.current_device()) for batch in batches]
-    forward_backward(replicas, given)
-    with _encoding(stages) as encoded:
+    if parallel_state.get_data_parallel_world_size(with_context_parallel=True) > 1:
         # Overlap begins with the second batch, when it is known which gradients come.
+        forward_backward(replicas, given)
+    with _encoding(stages) as encoded:
         loss = forward_backward(replicas, given)
     for replica in replicas:
         gather_gradients(replica)
@@ -154,15 +155,13 @@ def _changes(
     Found on ranks of the last stage.
     """
     order = graph.decoder().config.layers.order
-    found = []
+    chosen = who_changes.chosen(case.named.data_ranks)[parallel_state.get_data_parallel_rank()]
+    own, found = own[: len(chosen)], []
     for number, placed in enumerate(placed_rows(graph)):
         edge = placed.edge
         placeholder = graph.tokens[edge.at[0]]
-        every, rows = (
-            [who_changes.turns(batch["input_ids"], placeholder, placed.level) for batch in batches]
-            for batches in (alone.batches[PACKED], own_batches(alone)[PACKED])
-        )
-        runs = max(map(len, every))
+        every = [who_changes.turns(batch["input_ids"], placeholder, placed.level) for batch in alone.batches[PACKED]]
+        runs, rows = max(map(len, every)), [every[number] for number in chosen]
         for layer in who_changes.layers_alone(placed, order, case.named.layout):
             changes = who_changes.changes(stages, edge.at, layer, own, rows, runs, placed.level)
             found += [{"placed": number, "layer": layer, **asdict(change)} for change in changes]

@@ -84,7 +84,9 @@ def main(action: str, directory: str, layout: str = "") -> None:
         "ratio": round(peak / parameters, 3),
         "seconds": round(time.perf_counter() - started, 1),
     }
-    print(json.dumps(report))
+    # One write: ranks share a pipe, and a line of one must not end in the middle of another's.
+    sys.stdout.write(f"{json.dumps(report)}\n")
+    sys.stdout.flush()
 
 
 if __name__ == "__main__":

@@ -5,7 +5,6 @@ checkpoint or a cache. Not counted: parameters and buffers, the arguments, what 
 output. Nothing here knows a plan.
 """
 
-import gc
 from collections.abc import Callable
 from typing import Any
 
@@ -91,7 +90,6 @@ def count(model: torch.nn.Module, forward: Callable[[], Tensor], given: list[Ten
 def peak(step: Callable[[], None], known: list[Tensor]) -> int:
     """Most bytes at once of a forward and backward pass, without what is known to be there anyway; runs twice."""
     step()
-    gc.collect()  # what earlier models left in cycles is no part of this one's peak
     with Peak(known) as most:
         step()
     return most.most

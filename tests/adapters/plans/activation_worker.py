@@ -26,9 +26,7 @@ from tests.adapters.plans.activation_counter import count, peak
 def counted(case: Case) -> dict[str, int]:
     """Of this rank's stage, one micro-batch."""
     graph = graph_of(case.model)
-    core_attention.TABLE_PAIRS, core_attention.BLOCK_QUERIES = (
-        (0, 64) if case.by_blocks else (TABLE_PAIRS, BLOCK_QUERIES)
-    )
+    _attend_as(case)
     stage = Stage("case", 1, case.trains)
     settings = Training(stages=(stage,), layout=case.layout, precision=case.precision)  # type: ignore[arg-type]
     [model] = build_stages(graph, settings)
@@ -49,6 +47,13 @@ def counted(case: Case) -> dict[str, int]:
     return found | {"pipeline": place}
 
 
+def _attend_as(case: Case) -> None:
+    """By blocks, or whole as sequences of this length are; the case before may have said otherwise."""
+    core_attention.TABLE_PAIRS, core_attention.BLOCK_QUERIES = (
+        (0, 64) if case.by_blocks else (TABLE_PAIRS, BLOCK_QUERIES)
+    )
+
+
 def _received(case: Case, width: int) -> Tensor:
     dtype = torch.bfloat16 if case.precision == "bf16" else torch.float32
     return torch.randn(case.seq, case.micro_batch, width, dtype=dtype, requires_grad=True)
@@ -56,6 +61,7 @@ def _received(case: Case, width: int) -> Tensor:
 
 def peak_of(case: Case) -> int:
     """Of a step; gradients are summed in buffers that are there anyway."""
+    _attend_as(case)
     graph = graph_of(case.model)
     stage = Stage("case", 1, case.trains)
     settings = Training(stages=(stage,), layout=case.layout, precision=case.precision)  # type: ignore[arg-type]

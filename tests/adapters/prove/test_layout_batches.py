@@ -6,6 +6,7 @@ import torch
 from adapters.parity.batch import make_batch
 from adapters.parity.oracle import build_oracle
 from adapters.prove.layouts.batches import documents_of, global_batches
+from adapters.prove.layouts.who_changes import chosen
 from components.fusion.sequence_order import SequenceShare
 from tests.distributed.graphs import tiny
 
@@ -31,7 +32,8 @@ def runs(ids, image):
 def test_an_image_lies_on_two_context_parallel_ranks(found, name, ranks):
     image, batches = found
     spanning = 0
-    for batch in batches[name].micro_batches:
+    turned = chosen(1)[0] if name == "packed documents" else range(4)
+    for batch in (batches[name].micro_batches[number] for number in turned):
         length = batch["input_ids"].shape[1]
         order = SequenceShare(ranks=ranks).rank_order(length, torch.device("cpu"))
         holders = torch.empty(length, dtype=torch.int64)
@@ -46,10 +48,23 @@ def test_two_images_touch(found):
     assert int(first["images_per_sample"]) > len(runs(first["input_ids"], image))
 
 
-def test_images_touch_at_a_document_border(found):
+@pytest.mark.parametrize("data_ranks", [1, 2, 4])
+def test_every_document_with_images_is_in_a_row_whose_features_are_turned(found, data_ranks):
+    image, batches = found
+    rows = batches["packed documents"].micro_batches
+    pieces = [row["input_ids"][0].tensor_split(row["cu_seqlens"][1:].long()) for row in rows]
+    documents = [{tuple(piece.tolist()) for piece in row if image in piece} for row in pieces]
+    turned = [number for numbers in chosen(data_ranks) for number in numbers]
+    assert len(set.union(*documents)) == 3
+    assert set.union(*(documents[number] for number in turned)) == set.union(*documents)
+
+
+@pytest.mark.parametrize("data_ranks", [1, 2, 4])
+def test_images_touch_at_a_document_border(found, data_ranks):
     image, batches = found
     touching = 0
-    for batch in batches["packed documents"].micro_batches:
+    turned = [number for numbers in chosen(data_ranks) for number in numbers]
+    for batch in (batches["packed documents"].micro_batches[number] for number in turned):
         ids, documents = batch["input_ids"][0].tolist(), documents_of(batch)
         touching += sum(
             ids[at] == ids[at + 1] == image and documents[at] != documents[at + 1] for at in range(len(ids) - 1)
