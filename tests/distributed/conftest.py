@@ -5,10 +5,11 @@ from pathlib import Path
 import pytest
 import torch
 
+from adapters.prove.layouts.job import write_cases
 from adapters.prove.layouts.launching import launch
 from adapters.prove.layouts.running import collect, prepare
 from tests.distributed.graphs import FAMILIES, VARIANTS, tiny
-from tests.distributed.layouts import FAULTS, FOUR_RANKS, TWO_RANKS
+from tests.distributed.layouts import AGAIN, FAULTS, FOUR_RANKS, TWO_RANKS
 
 WORKER = "tests.distributed.worker"
 
@@ -25,11 +26,21 @@ def folder(tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def two_ranks(folder):
     """The proofs of two ranks, by the id of the case."""
-    launch(folder, 2, WORKER)
-    return {case.id: collect(folder, case) for case in (*TWO_RANKS, *(case for case, _, _ in FAULTS))}
+    return proofs(folder, (*TWO_RANKS, *(case for case, _, _ in FAULTS)))
+
+
+@pytest.fixture(scope="session")
+def two_ranks_again(folder):
+    return proofs(folder, AGAIN)
 
 
 @pytest.fixture(scope="session")
 def four_ranks(folder):
-    launch(folder, 4, WORKER)
-    return {case.id: collect(folder, case) for case in FOUR_RANKS}
+    return proofs(folder, FOUR_RANKS)
+
+
+def proofs(folder, cases):
+    """What the ranks of these cases find, started once."""
+    write_cases(folder, list(cases))
+    launch(folder, cases[0].named.ranks, WORKER)
+    return {case.id: collect(folder, case) for case in cases}

@@ -33,6 +33,8 @@ TWO_RANKS = (
     case("dense", "dp2", 2),
     case("experts", "dp2", 2),
     case("experts", "dp2do", 2, optimizer=True),
+)
+AGAIN = (
     case("dense", "pp2_recompute", pp=2, recompute="full"),
     case("experts", "tp2sp_recompute", tp=2, **SP, recompute="full"),
     case("experts", "cp2_recompute", cp=2, recompute="full"),
@@ -42,6 +44,7 @@ TWO_RANKS = (
     case("latent", "tp2sp_recompute_parts", tp=2, **SP, **EXPERTS),
     case("latent", "cp2_recompute_parts", cp=2, **EXPERTS),
 )
+"""On two ranks, computing again in the backward pass."""
 FOUR_RANKS = (
     case("dense", "pp2tp2", pp=2, tp=2),
     case("experts", "pp2tp2sp", pp=2, tp=2, **SP),

@@ -4,14 +4,16 @@ import json
 
 import pytest
 
-from tests.distributed.layouts import FAULTS, FOUR_RANKS, TWO_RANKS
+from tests.distributed.layouts import AGAIN, FAULTS, FOUR_RANKS, TWO_RANKS
 
 # Four processes on two cores take their time.
-EVERY = [*TWO_RANKS, *(pytest.param(case, marks=pytest.mark.slow) for case in FOUR_RANKS)]
+EVERY = [*TWO_RANKS, *(pytest.param(case, marks=pytest.mark.slow) for case in (*AGAIN, *FOUR_RANKS))]
 
 
 @pytest.fixture
 def proofs(case, request):
+    if case in AGAIN:
+        return request.getfixturevalue("two_ranks_again")
     return request.getfixturevalue("two_ranks" if case.named.ranks == 2 else "four_ranks")
 
 
@@ -20,7 +22,8 @@ def test_ranks_find_what_one_finds(case, proofs):
     proof = proofs[case.id]
     assert not proof.problems
     assert len(proof.batches) == 4
-    assert proof.rows > 20
+    # At least the first and the last row of three pictures; `layout_proof` says which must have been turned.
+    assert proof.rows >= 6
 
 
 @pytest.mark.parametrize("case", EVERY, ids=lambda case: case.id)

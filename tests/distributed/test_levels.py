@@ -42,4 +42,5 @@ def folder(tmp_path_factory) -> Path:
 def test_ranks_find_what_one_finds(case, folder):
     proof = collect(folder, case)
     assert not proof.problems
-    assert proof.rows > 20
+    # Beside the features, three rows of each of three levels in two packed rows.
+    assert proof.rows >= 18

@@ -1,6 +1,5 @@
 """The worker of the proofs, told to break some cases: `torchrun … -m tests.distributed.worker FOLDER`."""
 
-import os
 import sys
 from pathlib import Path
 
@@ -8,9 +7,9 @@ import torch
 
 from adapters.huggingface.composed_tensors import rank_tensors
 from adapters.prove.layouts import worker
-from adapters.prove.layouts.job import read_alone
+from adapters.prove.layouts.job import read_alone, read_cases
 from tests.distributed import faults
-from tests.distributed.layouts import FAULTS, FOUR_RANKS, TWO_RANKS
+from tests.distributed.layouts import FAULTS
 from tests.distributed.reading import counting
 
 
@@ -27,7 +26,6 @@ def run(case, fault, folder):
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    cases = [(case, None) for case in (*TWO_RANKS, *FOUR_RANKS)] + [(case, fault) for case, fault, _ in FAULTS]
-    for case, fault in cases:
-        if case.named.ranks == int(os.environ["WORLD_SIZE"]):
-            run(case, fault, Path(sys.argv[1]))
+    faulty = {case.id: fault for case, fault, _ in FAULTS}
+    for each in read_cases(Path(sys.argv[1])):
+        run(each, faulty.get(each.id), Path(sys.argv[1]))
