@@ -6,8 +6,10 @@ import torch
 from adapters.parity.batch import make_batch
 from adapters.parity.oracle import build_oracle
 from adapters.prove.layouts.batches import documents_of, global_batches
-from adapters.prove.layouts.who_changes import chosen
+from adapters.prove.layouts.who_changes import chosen, layers_alone
+from adapters.prove.placed import placed_rows
 from components.fusion.sequence_order import SequenceShare
+from composer.plans.layout import Layout
 from tests.distributed.graphs import tiny
 
 
@@ -57,6 +59,22 @@ def test_every_document_with_images_is_in_a_row_whose_features_are_turned(found,
     turned = [number for numbers in chosen(data_ranks) for number in numbers]
     assert len(set.union(*documents)) == 3
     assert set.union(*(documents[number] for number in turned)) == set.union(*documents)
+
+
+@pytest.mark.parametrize(
+    ("layout", "layers"),
+    [
+        (Layout(tp=2), [0, 2]),
+        (Layout(pp=2), [0, 2, 3]),
+        (Layout(pp=2, virtual_stages=2), [0, 1, 2, 3]),
+        (Layout(pp=2, first_stage_layers=0), [0, 2]),
+        (Layout(pp=2, last_stage_layers=1), [0, 2, 3]),
+    ],
+)
+def test_the_first_layer_of_each_kind_on_every_stage_attends_alone(layout, layers):
+    graph, order = tiny("dense"), ("sliding", "sliding", "full", "sliding")
+    [placed] = [each for each in placed_rows(graph) if each.edge.at == ("image",)]
+    assert layers_alone(placed, order, layout) == layers
 
 
 @pytest.mark.parametrize("data_ranks", [1, 2, 4])
