@@ -8,6 +8,7 @@ from megatron.core import parallel_state
 from megatron.core.tensor_parallel.mappings import gather_from_sequence_parallel_region
 
 from adapters.huggingface.rank_share import Part, RankShare
+from adapters.prove.layouts import who_changes
 from adapters.prove.layouts.worker import PACKED
 from components.fusion.rotary import rotation as position_rotation
 from components.fusion.sequence_order import SequenceShare
@@ -32,6 +33,24 @@ def importing(fault):
         yield
     finally:
         RankShare.window = window
+
+
+@contextmanager
+def turning(fault):
+    """Without the last row that is to be turned."""
+    if fault != "one_row_not_turned":
+        yield
+        return
+    changes = who_changes.changes
+
+    def fewer(stages, at, layer, batches, rows, runs, level=None):
+        return changes(stages, at, layer, batches, rows, runs - 1, level)
+
+    who_changes.changes = fewer
+    try:
+        yield
+    finally:
+        who_changes.changes = changes
 
 
 def break_model(fault, model):

@@ -76,5 +76,6 @@ FAULTS = (
     (case("experts", "pp2_borders", pp=2), "borders_lost_on_the_last_stage", "changed and must not"),
     (case("latent", "tp2sp_latents", tp=2, **SP), "latents_not_summed", "kv_a_proj_with_mqa.weight differs"),
     (case("latent", "tp2sp_shared_key", tp=2, **SP), "shared_key_not_summed", "kv_a_proj_with_mqa.weight differs"),
+    (case("dense", "pp2_turned", pp=2), "one_row_not_turned", "on no rank"),
     (case("dense", "pp2_frozen", pp=2), "freezing_ignored", "tower frozen: gradient reaches vision_tower"),
 )

@@ -18,7 +18,9 @@ def run(case, fault, folder):
         stages = worker.start(case, folder)
     faults.break_model(fault, stages[0])
     alone = read_alone(folder / case.variant)
-    found = worker.prove(case, stages, alone, faults.break_batches(fault, stages[0], worker.own_batches(alone)))
+    own = faults.break_batches(fault, stages[0], worker.own_batches(alone))
+    with faults.turning(fault):
+        found = worker.prove(case, stages, alone, own)
     found["read"] = read[0]
     found["held"] = sum(tensor.nbytes for stage in stages for tensor in rank_tensors(stage).values())
     worker.write(case, folder, found)
