@@ -40,9 +40,9 @@ def build(section: HfTower, context: BuildContext) -> nn.Module:
 
 
 def _reading_any_precision(tower: nn.Module) -> nn.Module:
-    """Pixels are float32 whatever the tower's type; not every tower casts them before its first product."""
+    """Pixels are float32 whatever the tower's type is, or becomes; not every tower casts them for its first product."""
     projection = maybe_input_projection(tower)
-    if projection is not None and projection.weight.dtype != torch.float32:
+    if projection is not None:
         projection.register_forward_pre_hook(_as_weights)
     return tower
 

@@ -37,8 +37,15 @@ def planted(stage: nn.Module, parameter: str, value: float) -> Iterator[None]:
 
 def test_nothing_is_found_where_nothing_is_wrong_and_no_hook_stays(material: Any) -> None:
     stage, micro_batches = material
+    before = hooks(stage)
     assert locate([stage], micro_batches) is None
-    assert not [module for module in stage.modules() if module._forward_hooks or module._forward_pre_hooks]
+    assert hooks(stage) == before
+
+
+def hooks(stage: torch.nn.Module) -> list[list[Any]]:
+    """Of every module, before and after its forward, and in its backward pass."""
+    kinds = ("_forward_pre_hooks", "_forward_hooks", "_backward_pre_hooks", "_backward_hooks")
+    return [list(getattr(module, kind).values()) for module in stage.modules() for kind in kinds]
 
 
 @pytest.mark.parametrize(

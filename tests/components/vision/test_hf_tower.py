@@ -4,9 +4,11 @@ import pytest
 import torch
 from transformers import CLIPVisionConfig, CLIPVisionModel
 
+from adapters.megatron import build, runtime
 from components.build_error import BuildError
 from components.vision.hf_tower import item_rows, num_items, own_items, run, shares_items
 from components.vision.hf_tower_declaration import HfTower, HiddenStates, ItemRows
+from tests.parity.shipped_spec import tiny_of
 
 WIDTH, IMAGES, TOKENS = 16, 2, 5
 
@@ -16,6 +18,19 @@ def tower():
     torch.manual_seed(0)
     sizes = {"hidden_size": WIDTH, "intermediate_size": 24, "num_hidden_layers": 3, "num_attention_heads": 2}
     return CLIPVisionModel(CLIPVisionConfig(**sizes, image_size=8, patch_size=4)).eval()
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("when", ["built", "cast later"])
+def test_a_tower_of_any_precision_reads_float32_pixels(when):
+    """As of a wrapper that casts the whole model: this tower does not cast what it reads."""
+    graph = tiny_of("kimi_k25")
+    dtype = torch.bfloat16 if when == "built" else torch.float32
+    runtime.ensure()
+    tower, section = build(graph, dtype=dtype).vision_tower.bfloat16(), graph.nodes["vision_tower"].config
+    found = run(tower, section, pixel_values=torch.randn(8, 3, 4, 4), grid_thw=torch.tensor([[1, 2, 4]]))
+    assert found.dtype == torch.bfloat16
+    assert torch.isfinite(found).all()
 
 
 def section(**more) -> HfTower:
