@@ -87,7 +87,7 @@ def _step(case: Case, stages: Sequence[ComposedModel], batches: list[MicroBatch]
     """Loss, parts of gradients, and images encoded in one global batch."""
     replicas = _wrapped(case, stages)
     given = [arguments(batch, torch.cuda.current_device()) for batch in batches]
-    if parallel_state.get_data_parallel_world_size(with_context_parallel=True) > 1:
+    if _gradients_are_sent():
         # Overlap begins with the second batch, when it is known which gradients come.
         forward_backward(replicas, given)
     with _encoding(stages) as encoded:
@@ -97,6 +97,12 @@ def _step(case: Case, stages: Sequence[ComposedModel], batches: list[MicroBatch]
     parts = [asdict(part) for stage in stages for part in gradient_parts(stage, expected)]
     unwrap(replicas)
     return {"loss": loss, "parts": parts, "encoded": encoded[0]}
+
+
+def _gradients_are_sent() -> bool:
+    """Whether some other rank has the same parameters; of experts it may be a tensor-parallel one."""
+    dense = parallel_state.get_data_parallel_world_size(with_context_parallel=True)
+    return max(dense, parallel_state.get_expert_data_parallel_world_size()) > 1
 
 
 def _frozen(
