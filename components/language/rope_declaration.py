@@ -186,14 +186,24 @@ def _scaling(rope: Rope, path: str) -> Iterator[Finding]:
             yield Finding(f"{path}.scaling", f"{name} is missing: type {rope.type} needs it.")
         elif value is not None and name not in (*needed, *optional):
             yield Finding(f"{path}.scaling.{name}", f"has no effect with type {rope.type}.")
-    if scaling.scale_scores and rope.type == "yarn" and not scaling.mscale_all_dim:
-        yield Finding(f"{path}.scaling.scale_scores", "has no effect without mscale_all_dim: the factor would be 1.")
-    if scaling.mscale is not None and rope.type == "yarn" and not scaling.mscale_all_dim:
-        yield Finding(f"{path}.scaling.mscale", "has no effect without mscale_all_dim.")
+    if rope.type == "yarn":
+        yield from _mscales(scaling, f"{path}.scaling")
     for name in ("factor", "low_freq_factor", "high_freq_factor", "beta_fast", "beta_slow", "attention_factor"):
         yield from positive(f"{path}.scaling.{name}", getattr(scaling, name))
     if scaling.original_max_positions is not None:
         yield from whole(f"{path}.scaling.original_max_positions", scaling.original_max_positions)
+
+
+def _mscales(scaling: Scaling, path: str) -> Iterator[Finding]:
+    """Numbers of yarn that nothing reads."""
+    if scaling.scale_scores and not scaling.mscale_all_dim:
+        yield Finding(f"{path}.scale_scores", "has no effect without mscale_all_dim: the factor would be 1.")
+    if scaling.mscale is not None and not scaling.mscale_all_dim:
+        yield Finding(f"{path}.mscale", "has no effect without mscale_all_dim.")
+    elif scaling.mscale is not None and scaling.attention_factor is not None:
+        yield Finding(f"{path}.mscale", "has no effect beside attention_factor ({0}).", (f"{path}.attention_factor",))
+    elif scaling.mscale is None and scaling.mscale_all_dim is not None and not scaling.scale_scores:
+        yield Finding(f"{path}.mscale_all_dim", "has no effect without mscale or scale_scores.")
 
 
 def _sections(rope: Rope, sections: tuple[int, ...], path: str, width: int, width_of: str) -> Iterator[Finding]:
